@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 import socket
-import unicodedata
 from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from urllib.parse import unquote
@@ -30,6 +29,9 @@ _EMBEDDING_96 = (
 )
 _SIX_TO_FOUR = (0x2002 << 32) | _V4_NUMBER  # the /48 of the endpoint, RFC 3056
 _NUMBER_HOST = re.compile(r"(?:0[xX][0-9a-fA-F]*|[0-9]+)(?:\.(?:0[xX][0-9a-fA-F]*|[0-9]+)){0,3}\.?\Z")
+
+_FULL_WIDTH = {0xFF10 + digit: 0x30 + digit for digit in range(10)} | {0xFF0E: 0x2E, 0x3002: 0x2E, 0xFF61: 0x2E}
+# Digits and dots that browsers and URL libraries map to ASCII in a host (UTS 46).
 
 Network = IPv4Network | IPv6Network
 
@@ -73,7 +75,7 @@ def parse_host(text: str) -> str | None:
     if "%" in host and ":" not in host:
         host = unquote(unquote(host))
     if not host.isascii():
-        host = unicodedata.normalize("NFKC", host)
+        host = host.translate(_FULL_WIDTH)
     plain = parse(host)
     if plain is not None or not _NUMBER_HOST.match(host):
         return plain
@@ -86,7 +88,7 @@ def parse_host(text: str) -> str | None:
 
 def _overflowing(host: str) -> str | None:
     parts = host.split(".")
-    if len(parts) != 4 or not all(part.isdigit() and len(part) <= 4 for part in parts):
+    if len(parts) != 4 or not all(part.isdigit() and len(part) <= 3 for part in parts):
         return None
     return ".".join(str(int(part) & 0xFF) for part in parts)
 

@@ -12,6 +12,8 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote
 
+from imdswatch import address
+
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.\-]*://")
 
 
@@ -68,7 +70,10 @@ def normal_path(path: str) -> str:
 
 @lru_cache(maxsize=1 << 15)
 def normal_url(url: str) -> str:
-    """Return host, normal path and decoded query of a URL as one lower-case text for `contains` comparisons."""
+    """Return host, normal path and decoded query of a URL as one lower-case text for `contains` comparisons.
+
+    A host that is an address in any spelling stands there in canonical form, without port.
+    """
     host, path, query = split(url)
-    text = host.lower() + normal_path(path)
+    text = (address.parse_host(host) or host.lower() if host else "") + normal_path(path)
     return f"{text}?{_decode(query).lower()}" if query else text

@@ -1,0 +1,264 @@
+"""Patterns for the byte search, derived from the rules: what a raw record must contain if a rule can match it.
+
+`needed(condition)` walks a condition tree and returns byte patterns (Hyperscan syntax, caseless) of which at least
+one stands in every record that the predicate could accept, or None where no such pattern exists (then every record
+must be parsed, and `scan` says so). The patterns only over-approximate: they know no fields, only how a field's
+value can be spelled in a log line. tests/test_prefilter.py checks exactly that on random events and spellings.
+
+How spelling is covered, by kind of field:
+
+- ADDRESS: dotted decimal; IPv6 in every compression; mapped, NAT64 and 6to4 forms; the hex of a sockaddr (auditd).
+- HOST: those, and the one- to four-part decimal, hex and octal forms of inet_aton(3).
+- URL, PATH: a slash as `/`, `\\/`, `%2f`, `%252f`, `\\u002f`, repeated, with `.` segments between.
+- TEXT: the longest run of characters that no log format escapes.
+
+Rare spellings would make every pattern large, so they have patterns of their own (`hatches`), each of which sends the
+record to the parser whatever it is about: a percent- or \\u-encoded letter or digit (nobody needs to encode those,
+RFC 3986 2.3), a `..` segment, a full-width digit.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
+
+from imdswatch import address
+from imdswatch.event import FIELDS, Kind
+from imdswatch.rule import And, Cidr, Exists, Match, Node, Not, Number, Or, Regex, Text
+from imdswatch.scan.regexes import translate
+
+SLASH = r"(?:/|\\/|%(?:25)?2f|\\u002f)"
+SEPARATOR = rf"{SLASH}(?:\.?{SLASH})*"
+_WIDE_DOTS = (
+    r"\xef\xbc\x8e", r"\\uff0e", "%ef%bc%8e", "%25ef%25bc%258e",
+    r"\xe3\x80\x82", r"\\u3002", "%e3%80%82", "%25e3%2580%2582",
+    r"\xef\xbd\xa1", r"\\uff61", "%ef%bd%a1", "%25ef%25bd%25a1",
+)  # fmt: skip
+_PLAIN_RUN = re.compile(r"[A-Za-z0-9_.:\-]+")
+_MIN_RUN = 3  # a shorter run stands in so many records that searching it would cost more than parsing
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """One search pattern; `weight` is how many fixed characters it has, the measure of how rarely it stands."""
+
+    text: str
+    weight: int
+
+
+Needed = tuple[Pattern, ...] | None
+Presence = Callable[[str], Needed]
+"""Field name → patterns of which one stands in every record whose schema fills the field; None if unknown."""
+
+
+def hatches(kinds: Iterable[Kind]) -> list[str]:
+    """Return the patterns for spellings that the patterns of these kinds of field leave out."""
+    kinds = set(kinds)
+    unreserved = "(?:2[de]|3[0-9]|4[1-9a-f]|5[0-9a]|6[1-9a-f]|7[0-9a])"
+    out = [rf"\\u00{unreserved}"]
+    if kinds & {Kind.URL, Kind.PATH, Kind.HOST}:
+        out.append(rf"%(?:25)?{unreserved}")
+        out += [r"\xef\xbc[\x90-\x99]", r"\\uff1[0-9]", r"%ef%bc%9[0-9]", r"%25ef%25bc%259"]
+        out += [rf"[0-9a-f](?:{stop})[0-9]" for stop in _WIDE_DOTS]
+    if kinds & {Kind.URL, Kind.PATH}:
+        out.append(rf"{SLASH}\.\.{SLASH}")
+    return out
+
+
+def needed(node: Node, presence: Presence) -> Needed:
+    """Return patterns of which one stands in every record that the condition accepts; () if it accepts none."""
+    match node:
+        case Match():
+            return _match(node, presence)
+        case Not():
+            return None
+        case Or(nodes):
+            found = [needed(child, presence) for child in nodes]
+            if any(one is None for one in found):
+                return None
+            return tuple(dict.fromkeys(p for one in found if one is not None for p in one))
+        case And(nodes):
+            known = [one for one in (needed(child, presence) for child in nodes) if one is not None]
+            if not known:
+                return None
+            return max(known, key=lambda one: min((p.weight for p in one), default=1 << 20))
+    raise AssertionError(node)
+
+
+def _match(match: Match, presence: Presence) -> Needed:
+    kind = FIELDS[match.field].kind if match.field is not None else Kind.TEXT
+    match match.test:
+        case Text(parts, _):
+            literals = [part for part in parts if isinstance(part, str)]
+            return _text(kind, literals, whole=len(parts) == 1)
+        case Regex(pattern, flags):
+            return _regex(kind, pattern, flags)
+        case Cidr(network):
+            return _cidr(kind, network)
+        case Number(value) if match.field is None:
+            return _text(Kind.TEXT, [f"{value:g}"], whole=False)
+        case Exists(True) if match.field is not None:
+            return presence(match.field)
+    return None
+
+
+def _text(kind: Kind, literals: list[str], *, whole: bool) -> Needed:
+    if kind is Kind.ADDRESS or kind is Kind.HOST:
+        if whole and literals:
+            found = address.parse_host(literals[0]) if kind is Kind.HOST else address.parse(literals[0])
+            if found is not None:
+                return _address(found, in_url=kind is Kind.HOST)
+        if kind is Kind.ADDRESS or any(_address_like(text) for text in literals):
+            return None
+        return _runs(literals)
+    if kind is Kind.MAC:
+        digits = re.sub(r"[^0-9a-f]", "", literals[0].lower()) if whole and literals else ""
+        if len(digits) != 12:
+            return None
+        pairs = [digits[i : i + 2] for i in range(0, 12, 2)]
+        return (Pattern("[:.-]?".join(pairs), 12),)
+    if kind is Kind.URL or kind is Kind.PATH:
+        return _path(kind, literals)
+    if kind is Kind.TEXT:
+        return _runs(literals)
+    return None
+
+
+def _runs(literals: list[str]) -> Needed:
+    runs = [run for text in literals for run in _PLAIN_RUN.findall(text)]
+    best = max(runs, key=len, default="")
+    return (Pattern(re.escape(best), len(best)),) if len(best) >= _MIN_RUN else None
+
+
+def _path(kind: Kind, literals: list[str]) -> Needed:
+    pieces: list[str] = []
+    for text in literals:
+        for piece in re.split(r"://|\?", text):
+            if kind is Kind.URL and "/" in piece and not piece.startswith("/"):
+                # Host and path may stand in different columns of a record.
+                host, _, piece = piece.partition("/")
+                pieces.append(host)
+            pieces.append(piece)
+    found = [pattern for piece in pieces if (pattern := _segments(kind, piece)) is not None]
+    best = max(found, key=lambda pattern: pattern.weight, default=None)
+    return (best,) if best is not None and best.weight >= _MIN_RUN else None
+
+
+def _segments(kind: Kind, piece: str) -> Pattern | None:
+    segments = [segment for segment in piece.split("/") if segment]
+    if "/" not in piece and _address_like(piece) and kind is Kind.URL:
+        return None  # could be part of a host that the log spells as a number
+    best: list[str] = []
+    run: list[str] = []
+    for segment in segments:
+        if _PLAIN_RUN.fullmatch(segment):
+            run.append(segment)
+        else:
+            inner = max(_PLAIN_RUN.findall(segment), key=len, default="")
+            best = max(best, run, [inner], key=lambda r: len("".join(r)))
+            run = []
+    best = max(best, run, key=lambda r: len("".join(r)))
+    if not best:
+        return None
+    return Pattern(SEPARATOR.join(re.escape(segment) for segment in best), len("".join(best)))
+
+
+def _address_like(text: str) -> bool:
+    return re.fullmatch(r"[0-9a-fA-F.:]+", text) is not None
+
+
+def _regex(kind: Kind, pattern: str, flags: int) -> Needed:
+    if kind in (Kind.TEXT, Kind.URL, Kind.PATH):
+        lead = pattern.removeprefix("^").removeprefix("/")  # what stands before the first segment adds nothing
+        done = translate(pattern if kind is Kind.TEXT else lead, flags, None if kind is Kind.TEXT else SEPARATOR)
+        if done and min(weight for _, weight in done) >= _MIN_RUN:
+            if kind is not Kind.URL or not _spans_columns(pattern):
+                return tuple(Pattern(*one) for one in done)
+    return None
+
+
+def _spans_columns(pattern: str) -> bool:
+    # A URL is put together from host, path and query where the log has them apart.
+    return not pattern.lstrip("^(?:").startswith("/") or "\\?" in pattern or "[?]" in pattern
+
+
+def _address(text: str, *, in_url: bool) -> Needed:
+    if ":" in text:
+        return _address_v6(IPv6Address(text))
+    return _address_v4(IPv4Address(text), in_url=in_url)
+
+
+def _octet(value: int) -> str:
+    wrapped = "|".join(str(n) for n in range(value, 1000, 256))
+    return f"(?:0*(?:{wrapped})|0+{value:o}|0x0*{value:x})"
+
+
+def _heads(value: int) -> list[str]:
+    """Return the spellings of a number that begins a host; leading zeros need not be searched."""
+    return [*(str(n) for n in range(value, 1000, 256)), f"0{value:o}", f"x0*{value:x}"]
+
+
+def _number(value: int) -> str:
+    return f"(?:{value}|0+{value:o}|0x0*{value:x})"
+
+
+def _address_v4(found: IPv4Address, *, in_url: bool) -> Needed:
+    value = int(found)
+    octets = found.packed
+    high, low = value >> 16, value & 0xFFFF
+    colon = r"(?::|%(?:25)?3a|\\u003a)"
+    out = [
+        Pattern(r"\.".join(str(octet) for octet in octets), len(str(found))),
+        Pattern(rf"{high:x}{colon}0{{0,3}}{low:x}", 8),  # mapped, NAT64, 6to4
+        Pattern(f"{value:08x}", 8),  # sockaddr in hex; also 0xa9fea9fe
+    ]
+    if in_url:
+        rests = [
+            r"\.".join(_octet(octet) for octet in octets[1:]),
+            _number(value & 0xFFFFFF),
+            rf"{_octet(octets[1])}\.{_number(low)}",
+        ]
+        out += [Pattern(rf"{head}\.(?:{'|'.join(rests)})", 8) for head in _heads(octets[0])]
+        out += [Pattern(str(value), 10), Pattern(f"0{value:o}", 10)]
+    return tuple(out)
+
+
+def _address_v6(found: IPv6Address) -> Needed:
+    groups = [int(group, 16) for group in found.exploded.split(":")]
+    colon = r"(?::|%(?:25)?3a|\\u003a)"
+    gap = rf"{colon}(?:0{{0,4}}{colon})*"
+    used = [f"0{{0,3}}{group:x}" for group in groups if group]
+    used[0] = used[0].removeprefix("0{0,3}")
+    if len("".join(f"{group:x}" for group in groups if group)) < _MIN_RUN:
+        return None
+    packed = found.packed
+    tail = r"\.".join(str(octet) for octet in packed[12:])
+    head = used[: sum(1 for group in groups[:6] if group)]
+    weight = sum(len(f"{group:x}") for group in groups if group) + 4
+    return (
+        Pattern(gap.join(used), weight),
+        Pattern(gap.join([*head, tail]), weight),  # last 32 bits dotted, RFC 4291 2.2
+        Pattern(packed.hex(), 32),
+    )
+
+
+def _cidr(kind: Kind, text: str) -> Needed:
+    network = address.network(text)
+    if network.prefixlen == network.max_prefixlen:
+        return _address(str(network.network_address), in_url=kind is Kind.HOST)
+    octets = network.prefixlen // 8
+    if kind is not Kind.ADDRESS or not isinstance(network, IPv4Network) or octets < 1:
+        return None
+    packed = network.network_address.packed[:octets]
+    out = [
+        Pattern(r"\b" + r"\.".join(map(str, packed)) + r"\.", 3 * octets),
+        Pattern(f"0200[0-9a-f]{{4}}{packed.hex()}", 2 * octets),
+    ]
+    if octets >= 2:
+        # The group of two octets as an IPv6 form prints it. Shorter prefixes have no fixed group.
+        out.append(Pattern(rf"{int.from_bytes(packed[:2]):x}:", 4))
+    else:
+        out.append(Pattern(r"(?:::ffff:|64:ff9b::|2002:)", 4))
+    return tuple(out)
