@@ -1,0 +1,215 @@
+"""`open_streams` unpacks a source, by content, into the text streams it holds.
+
+Guarantees: lazy, constant memory (a few 64 kB chunks per layer, and what zstd or xz need for their window, at
+most 128 MiB); members come in the order they are stored; a stream is valid until the next one is asked for.
+Bytes are UTF-8 where the input was UTF-16 or UTF-32 or began with a byte order mark (which is dropped), else
+as they are. Nothing raises for bad input: what was readable before the damage is delivered, then a `Skipped`
+follows. `byte N` in it is the offset in the unpacked, transcoded data of the stream it names: so far was it
+searched.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+
+from imdswatch.finding import Skipped
+from imdswatch.read.archives import Member, tar_members, zip_members
+from imdswatch.read.content import HEAD, Content, recognise
+from imdswatch.read.reader import Budget, Damage, File, Peeked, Reader
+from imdswatch.read.sources import Ignored, Source, why
+from imdswatch.read.unpack import Gzip, Transcoded, Zstd, bzip2, xz
+
+DEPTH = 4
+"""How many archives may lie in one another, and how many compressions around one another in each."""
+
+_UNPACKERS: dict[str, Callable[[Reader, Budget], Reader]] = {
+    "gzip": Gzip,
+    "zstd": Zstd,
+    "bzip2": bzip2,
+    "xz": xz,
+}
+
+
+class Stream:
+    """One text, whatever it was packed in.
+
+    `seekable_path` is the file's path where it is a plain file that may be read in parts, of `size` bytes
+    when it was opened; `origin` is the offset of the first byte delivered (3 after a UTF-8 byte order mark,
+    else 0); `mtime` is epoch seconds, None where unknown. `skipped` holds what went wrong, complete once
+    `readinto` has returned 0.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        reader: Reader,
+        mtime: float | None,
+        budget: Budget,
+        *,
+        seekable_path: str | None = None,
+        size: int | None = None,
+        origin: int = 0,
+    ) -> None:
+        self.name, self.mtime, self.seekable_path, self.size, self.origin = (
+            name,
+            mtime,
+            seekable_path,
+            size,
+            origin,
+        )
+        self.skipped: list[Skipped] = []
+        self._reader, self._budget = reader, budget
+        self._offset, self._over = origin, False
+
+    @property
+    def raw_bytes(self) -> int:
+        """How many bytes of the source were read so far, packed as they are: what a progress bar counts."""
+        return self._budget.read
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:
+        """Fill `buffer` as far as the data goes; return the number of bytes, 0 at the end or at damage."""
+        view, filled = memoryview(buffer), 0
+        try:
+            while filled < len(view) and not self._over:
+                count = self._reader.readinto(view[filled:])
+                filled += count
+                self._over = not count
+        except Damage as damage:
+            self._over = damage.reported = True
+            self.skipped.append(Skipped(self.name, f"byte {self._offset + filled}", damage.reason))
+        finally:
+            view.release()
+        self._offset += filled
+        return filled
+
+
+def open_streams(source: Source) -> Iterator[Stream | Skipped | Ignored]:
+    """Yield the streams a source holds, each followed by the `Skipped` of its damage, once it was read."""
+    try:
+        fd, owned = _open(source)
+    except OSError as error:
+        yield Skipped(source.name, "", why(error))
+        return
+    try:
+        status = os.fstat(fd)
+        if stat.S_ISDIR(status.st_mode) or (stat.S_ISFIFO(status.st_mode) and not source.named):
+            yield Skipped(source.name, "", "is no file any more")
+            return
+        yield from _Unpacking(source, fd, status).streams()
+    except OSError as error:
+        yield Skipped(source.name, "", why(error))
+    finally:
+        if owned:
+            os.close(fd)
+
+
+def _open(source: Source) -> tuple[int, bool]:
+    if source.path is None:
+        os.fstat(0)
+        return 0, False
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY
+    if not (source.named and source.mtime is None):
+        # Between walk and here a file may have become a pipe: opening that must not wait for a writer. On a
+        # regular file the flag means nothing (open(2)). A pipe that was named may wait.
+        flags |= os.O_NONBLOCK
+    return os.open(source.path, flags), True
+
+
+class _Unpacking:
+    """One source being unpacked: what all its layers share."""
+
+    def __init__(self, source: Source, fd: int, status: os.stat_result) -> None:
+        self._source, self._fd = source, fd
+        self._budget = Budget()
+        self._size: int | None = None
+        if stat.S_ISREG(status.st_mode):
+            self._size = status.st_size
+            # A file redirected to standard input may already have been read in part.
+            start = os.lseek(fd, 0, os.SEEK_CUR)
+            self._whole = start == 0
+            self._reader = File(fd, max(0, status.st_size - start), self._budget)
+        else:
+            self._whole = False
+            self._reader = File(fd, None, self._budget)
+
+    def streams(self) -> Iterator[Stream | Skipped | Ignored]:
+        """Yield what the source holds."""
+        source = self._source
+        yield from self._layer(source.name, self._reader, source.mtime, archives=0, packings=0, plain=True)
+
+    def _layer(
+        self,
+        name: str,
+        below: Reader,
+        mtime: float | None,
+        *,
+        archives: int,
+        packings: int,
+        plain: bool,
+    ) -> Iterator[Stream | Skipped | Ignored]:
+        peeked = Peeked(below)
+        content = recognise(peeked.peek(HEAD))
+        if unpack := _UNPACKERS.get(content.kind):
+            if packings >= DEPTH:
+                yield Skipped(name, "", f"is compressed more than {DEPTH} times over; deeper is not read")
+                return
+            inner = unpack(peeked, self._budget)
+            yield from self._layer(name, inner, mtime, archives=archives, packings=packings + 1, plain=False)
+        elif content.kind in ("tar", "zip"):
+            if archives >= DEPTH:
+                yield Skipped(name, "", f"lies in {DEPTH} archives already; deeper is not read")
+                return
+            yield from self._archive(name, content, peeked, archives, plain=plain)
+        elif content.kind in ("capture", "unread"):
+            yield Skipped(name, "", f"is {content.what}")
+        elif content.kind == "binary":
+            named = self._source.named and archives == 0
+            yield Skipped(name, "", f"is {content.what}") if named else Ignored(name, content.what)
+        else:
+            stream = self._stream(name, peeked, mtime, content, plain=plain)
+            yield stream
+            yield from stream.skipped
+
+    def _stream(
+        self, name: str, reader: Peeked, mtime: float | None, content: Content, *, plain: bool
+    ) -> Stream:
+        if content.kind == "encoded":
+            return Stream(name, Transcoded(reader, content.encoding, content.bom), mtime, self._budget)
+        if content.bom:
+            reader.exactly(content.bom)
+        path = self._source.path if plain and self._whole else None
+        return Stream(
+            name,
+            reader,
+            mtime,
+            self._budget,
+            seekable_path=path,
+            size=self._size if path else None,
+            origin=content.bom if path else 0,
+        )
+
+    def _archive(
+        self, name: str, content: Content, below: Peeked, archives: int, *, plain: bool
+    ) -> Iterator[Stream | Skipped | Ignored]:
+        if content.kind == "tar":
+            members = tar_members(below)
+        else:
+            seekable = self._fd if plain and self._whole else None
+            members = zip_members(below, seekable, self._size or 0, self._budget)
+        try:
+            for member in members:
+                yield from self._member(f"{name}!{member.name}", member, archives)
+        except Damage as damage:
+            if not damage.reported:
+                damage.reported = True
+                yield Skipped(name, f"byte {below.offset}", damage.reason)
+
+    def _member(self, name: str, member: Member, archives: int) -> Iterator[Stream | Skipped | Ignored]:
+        if member.trouble:
+            yield Skipped(name, "", member.trouble)
+            return
+        yield from self._layer(
+            name, member.reader, member.mtime, archives=archives + 1, packings=0, plain=False
+        )
