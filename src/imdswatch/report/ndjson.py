@@ -1,0 +1,144 @@
+"""Newline-delimited JSON, format `imdswatch/1`: the stable, complete and exact form of findings.
+
+One object a line, in the order in which the results came, the summary last; a file without it was cut
+short. Fields are absent when unknown; only `suppressed_by` is always there, null where nothing suppresses.
+Numbers are integers (`seconds` is rounded); other numbers become text. Lines are valid UTF-8 without hidden
+characters (`escape.json_line`). This module is a frozen copy of the shape, not a dump of `Finding`: a new
+field there appears here only on purpose. Nothing is kept.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TextIO
+
+import orjson
+
+from imdswatch.finding import Evidence, Finding, Skipped, Summary
+from imdswatch.report import clock, escape
+
+FORMAT = "imdswatch/1"
+
+_ORDER = {
+    "victim": ("ip", "mac", "port", "vlan", "host", "process", "user_agent"),
+    "responder": ("ip", "mac", "nat_ip", "ttl"),
+    "request": ("method", "host", "path", "status"),
+    "account": ("id", "expected", "from", "access_key_id", "role"),
+}
+_SMALLEST, _LARGEST = -(1 << 63), (1 << 64) - 1  # what orjson, and most readers, take for an integer
+
+
+class Sink:
+    """Writes a line as soon as it is given a result."""
+
+    def __init__(self, handle: TextIO, *, color: bool, show_suppressed: bool, width: int | None) -> None:
+        """Write nothing yet."""
+        self._handle, self._show_suppressed = handle, show_suppressed
+
+    def finding(self, finding: Finding) -> None:
+        """Write a finding; a suppressed one only if suppressed findings are shown."""
+        if finding.suppressed_by is None or self._show_suppressed:
+            self._write(finding_document(finding))
+
+    def skipped(self, skipped: Skipped) -> None:
+        """Write what could not be looked at."""
+        self._write(skipped_document(skipped))
+
+    def close(self, summary: Summary) -> None:
+        """Write the summary."""
+        self._write(summary_document(summary))
+
+    def _write(self, document: Mapping[str, object]) -> None:
+        self._handle.write(escape.json_line(orjson.dumps(document).decode()) + "\n")
+
+
+def finding_document(finding: Finding) -> dict[str, object]:
+    """Return the finding as plain JSON values, keys in their stable order."""
+    known = _known(
+        {
+            "format": FORMAT,
+            "type": "finding",
+            "rule": finding.rule,
+            "rules": finding.rules,
+            "title": finding.title,
+            "stage": finding.stage,
+            "severity": finding.severity,
+            "confidence": finding.confidence,
+            "first_seen": clock.iso(finding.first_seen),
+            "last_seen": clock.iso(finding.last_seen),
+            "count": finding.count,
+            "victim": _ordered("victim", finding.victim),
+            "responder": _ordered("responder", finding.responder),
+            "responders": [_ordered("responder", other) for other in finding.responders],
+            "request": _ordered("request", finding.request),
+            "account": _ordered("account", finding.account),
+            "evidence": [_evidence(evidence) for evidence in finding.evidence],
+            "cause": finding.cause,
+            "attack": finding.attack,
+        }
+    )
+    known["suppressed_by"] = None if finding.suppressed_by is None else _plain(finding.suppressed_by)
+    return known | _known({"remedy": finding.remedy, "fingerprint": finding.fingerprint})
+
+
+def skipped_document(skipped: Skipped) -> dict[str, object]:
+    """Return what could not be looked at as plain JSON values."""
+    return _known(
+        {
+            "format": FORMAT,
+            "type": "skipped",
+            "source": skipped.source,
+            "position": skipped.position,
+            "reason": skipped.reason,
+        }
+    )
+
+
+def summary_document(summary: Summary) -> dict[str, object]:
+    """Return the summary as plain JSON values; `ignored` and `notes` only where there are any."""
+    return _known(
+        {
+            "format": FORMAT,
+            "type": "summary",
+            "sources": summary.sources,
+            "bytes": summary.bytes,
+            "records": summary.records,
+            "findings": summary.findings,
+            "suppressed": summary.suppressed,
+            "skipped": summary.skipped,
+            "ignored": summary.ignored or None,
+            "notes": summary.notes,
+            "seconds": round(summary.seconds) if math.isfinite(summary.seconds) else None,
+        }
+    )
+
+
+def _evidence(evidence: Evidence) -> dict[str, object]:
+    return {"source": evidence.source, "position": evidence.position, "excerpt": evidence.excerpt}
+
+
+def _ordered(name: str, values: Mapping[str, object]) -> dict[str, object]:
+    first = {key: values[key] for key in _ORDER[name] if key in values}
+    return first | dict(values)
+
+
+def _known(values: Mapping[str, object]) -> dict[str, object]:
+    plain = {escape.encodable(str(key)): _plain(value) for key, value in values.items()}
+    return {key: value for key, value in plain.items() if value is not None and value not in ("", [], {})}
+
+
+def _plain(value: object) -> object:
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return value if _SMALLEST <= value <= _LARGEST else str(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return None
+        return _plain(int(value)) if value.is_integer() else repr(value)
+    if isinstance(value, Mapping):
+        return _known(value)
+    if isinstance(value, list | tuple):
+        return [item for item in map(_plain, value) if item is not None and item not in ("", [], {})]
+    return escape.encodable(str(value))
