@@ -88,10 +88,8 @@ FIELDS: dict[str, Field] = {
     "payload": Field(Kind.TEXT, "raw record, where no schema knows it"),
 }
 
-ENDPOINT_NAMES = frozenset(
-    # EC2 User Guide "Instance metadata and user data"; ec2.internal names as cloud-init and old AMIs ask them.
-    {"instance-data", "instance-data.ec2.internal", "instance-data.compute.internal"}
-)
+ENDPOINT_LABEL = "instance-data"
+"""First label of the endpoint's DNS names: instance-data, .ec2.internal, .REGION.compute.internal (EC2 User Guide)."""
 _NO_ANSWER_STATUS = frozenset({407, 502, 503, 504})
 _V4_HEADERS, _V6_HEADERS = 60, 80  # bytes: IP header 20/40, TCP header with options at most 40 (RFC 9293 3.1)
 
@@ -152,8 +150,8 @@ def derive_answered(fields: Mapping[str, Any]) -> bool | None:
         headers = _V6_HEADERS if ":" in (get("dst_ip") or "") else _V4_HEADERS
         if octets > packets * headers:
             return True
-    if payload is None and flags is None and packets is None and octets is None:
-        return None
+    if payload is None and flags is None and packets != 0 and octets != 0 and (packets is None or octets is None):
+        return None  # bytes without packets, or packets without bytes: they may be headers alone
     return False
 
 
@@ -245,6 +243,5 @@ def named_endpoint(host: str) -> str | None:
     if found is not None:
         return found if found in address.ENDPOINTS else None
     name = address.split_port(host)[0].rstrip(".").lower()
-    if name in ENDPOINT_NAMES or (name.startswith("instance-data.") and name.endswith(".compute.internal")):
-        return address.ENDPOINT_V4
-    return None
+    # A resolver appends its search domains, so `instance-data.example.net` is asked for `instance-data` too.
+    return address.ENDPOINT_V4 if name.partition(".")[0] == ENDPOINT_LABEL else None

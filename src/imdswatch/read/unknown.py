@@ -1,0 +1,60 @@
+"""A record of no known layout: what can still be said of it without guessing (schema `unknown`).
+
+Pure. An endpoint address or an IMDS path that stands as a whole token in the record gives an Event of low confidence:
+`payload` holds the record around it, `dst_ip` the endpoint, `url` the path. Nothing else is read out of it: no victim,
+no answer. A token inside a longer word, a policy name or a network is no token.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from imdswatch import address, urlpath
+
+NAME = "unknown"
+
+_WINDOW = 120
+_IPV6_TOKEN = r"(?:[0-9a-fA-F]{0,4}:){2,7}(?:[0-9a-fA-F]{1,4}|[0-9]{1,3}(?:\.[0-9]{1,3}){3})"
+_ADDRESS = re.compile(
+    rf"(?<![\w.:\-])(?P<a>169\.254\.169\.254|{_IPV6_TOKEN})(?!\.?[\w])(?![\-:][A-Za-z_])(?!/[0-9]{{1,3}}\b)(?!-\w)"
+)
+_SADDR = re.compile(r"(?i)(?<![0-9a-f])(?:0200[0-9a-f]{4}(?P<four>a9fea9fe)|0a00[0-9a-f]{12}(?P<six>fd000ec2(?:0{20})0254))")
+_PATH = re.compile(
+    r"(?i)(?<![\w.\-])(?P<p>(?:https?://[^\s/\"'<>]+)?(?:/|%2f|\\/)+(?:latest|1\.0|20\d\d-\d\d-\d\d)(?:/|%2f|\\/)[^\s\"'<>|,;]*)"
+)
+_TREE = re.compile(r"/(?:latest|1\.0|20\d\d-\d\d-\d\d)/(?:meta-data|user-data|dynamic|api/token)(?:/|\Z)")
+
+
+def read(text: str) -> dict[str, Any] | None:
+    """Return the canonical fields of a record of unknown layout, or None if nothing in it is a sign of IMDS."""
+    found = _endpoint(text)
+    path = _path(text)
+    if found is None and path is None:
+        return None
+    start = min(hit[0] for hit in (found, path) if hit is not None)
+    fields: dict[str, Any] = {"payload": text[max(0, start - _WINDOW) : start + _WINDOW]}
+    if found is not None:
+        fields["dst_ip"] = found[1]
+    if path is not None:
+        fields["url"] = path[1]
+    return fields
+
+
+def _endpoint(text: str) -> tuple[int, str] | None:
+    for match in _ADDRESS.finditer(text):
+        parsed = address.parse(match["a"])
+        if parsed in address.ENDPOINTS:
+            return match.start(), parsed
+    match_hex = _SADDR.search(text)
+    if match_hex is None:
+        return None
+    return match_hex.start(), address.ENDPOINT_V4 if match_hex["four"] else address.ENDPOINT_V6
+
+
+def _path(text: str) -> tuple[int, str] | None:
+    for match in _PATH.finditer(text):
+        url = match["p"].replace("\\/", "/")
+        if _TREE.match(urlpath.normal_path(urlpath.split(url).path or url)):
+            return match.start(), url
+    return None

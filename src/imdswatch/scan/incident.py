@@ -1,0 +1,116 @@
+"""What one event shows: its stage, severity, confidence and cause (DESIGN 3), from the rules that match it.
+
+Pure. A rule carries the stage that it can prove; two things temper it here: `requested` needs an HTTP request in the
+record (the bulletin's rule also matches bare flows, which are `attempted`), and what only the bulletin's rule sees,
+in a look-alike path or a query, is of low confidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from imdswatch import address, clients, urlpath
+from imdswatch.event import endpoint
+from imdswatch.finding import CONFIDENCE_RANK, SEVERITY_RANK, STAGE_RANK
+from imdswatch.rule import Rule
+
+BULLETIN = "aws-2025-021"
+
+_ATTEMPTED, _REQUESTED, _ANSWERED, _SERVED, _USED = range(5)
+_REQUEST_FIELDS = ("method", "uri_path", "url", "req_header", "status", "user_agent")
+_INFORMATIONAL, _LOW, _MEDIUM, _HIGH, _CRITICAL = range(5)
+assert STAGE_RANK["answered"] == _ANSWERED
+assert SEVERITY_RANK["critical"] == _CRITICAL
+
+
+class Verdict(NamedTuple):
+    """Ranks of an event within STAGES, SEVERITIES and CONFIDENCES, the rule that gives the stage, and the cause."""
+
+    stage: int
+    severity: int
+    confidence: int
+    rule: int
+    cause: str
+
+
+def judge_event(rules: Sequence[Rule], matched: Sequence[int], fields: Mapping[str, Any]) -> Verdict:
+    """Return what the matched rules (indices into `rules`, none suppressed) say of one event together."""
+    request = is_request(fields)
+    stage, rule = -1, matched[0]
+    for index in matched:
+        rank = STAGE_RANK[rules[index].stage]
+        if rank == _REQUESTED and not request:
+            rank = _ATTEMPTED
+        if rank > stage or (rank == stage and rules[rule].slug == BULLETIN):
+            stage, rule = rank, index
+    cloud = _other_cloud(fields)
+    severity = _severity(stage, fields)
+    confidence = _confidence(stage, rules, matched, fields)
+    return Verdict(stage, severity, confidence, rule, _cause(stage, fields, cloud))
+
+
+def is_request(fields: Mapping[str, Any]) -> bool:
+    """Say whether the record shows an HTTP request and not only a connection; a CONNECT asks for a connection."""
+    if fields.get("method") == "CONNECT":
+        return False
+    if fields.get("dns_query") is not None:
+        return False
+    return any(fields.get(name) is not None for name in _REQUEST_FIELDS)
+
+
+def _severity(stage: int, fields: Mapping[str, Any]) -> int:
+    if stage >= _SERVED:
+        return _CRITICAL
+    if stage == _ANSWERED:
+        return _HIGH
+    path = urlpath.normal_path(fields.get("uri_path") or "")
+    agent = fields.get("user_agent")
+    if agent is not None and clients.detector(agent) is not None and "/iam/" not in path:
+        return _INFORMATIONAL
+    if stage == _REQUESTED and _wants_credentials(path, fields):
+        return _MEDIUM
+    return _LOW
+
+
+@lru_cache(maxsize=1 << 14)
+def _credential_path(path: str) -> bool:
+    parts = path.strip("/").split("/")
+    if len(parts) < 2 or not (parts[0] == "latest" or parts[0][:1].isdigit()):
+        return False
+    return parts[1:3] in (["api", "token"], ["meta-data", "iam"], ["meta-data", "identity-credentials"])
+
+
+def _wants_credentials(path: str, fields: Mapping[str, Any]) -> bool:
+    if any("token-ttl-seconds" in name.lower() for name in fields.get("req_header") or ()):
+        return True
+    return _credential_path(path)
+
+
+def _confidence(stage: int, rules: Sequence[Rule], matched: Sequence[int], fields: Mapping[str, Any]) -> int:
+    if "payload" in fields:
+        return CONFIDENCE_RANK["low"]
+    if len(matched) == 1 and rules[matched[0]].slug == BULLETIN:
+        return CONFIDENCE_RANK["low"]
+    if stage == _SERVED and fields.get("access_key_id") is None:
+        return CONFIDENCE_RANK["medium"]
+    return CONFIDENCE_RANK["high" if stage >= _ANSWERED else "medium"]
+
+
+def _other_cloud(fields: Mapping[str, Any]) -> bool:
+    path = fields.get("uri_path")
+    if path is None or endpoint(fields) not in address.ENDPOINTS:
+        return False
+    return clients.other_cloud(urlpath.normal_path(path)) is not None
+
+
+def _cause(stage: int, fields: Mapping[str, Any], cloud: bool) -> str:
+    if cloud:
+        return "cloud-application"
+    if stage >= _ANSWERED:
+        return "impersonation"
+    agent = fields.get("user_agent")
+    if agent is not None and clients.detector(agent) is not None:
+        return "cloud-application"
+    return "misconfiguration" if fields.get("answered") is False else "unknown"

@@ -1,0 +1,136 @@
+"""Rules, site and time window together: what becomes of one event. Compiled once, used for every record of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from imdswatch.event import victim_ip, victim_mac
+from imdswatch.finding import STAGE_RANK
+from imdswatch.rule import Rule
+from imdswatch.scan.aggregate import Incidents, key_of
+from imdswatch.scan.incident import judge_event
+from imdswatch.scan.predicate import Judge, compile_conditions, compile_rules
+from imdswatch.site import Site
+
+Taker = Callable[[Incidents, Mapping[str, Any], str, str, int], int]
+"""Incidents, completed fields, source, unit (line, row …) and position in; the number of rules that matched out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Only events within [since, until] count, epoch seconds; those without a time always do."""
+
+    since: float | None = None
+    until: float | None = None
+
+    def __contains__(self, when: float | None) -> bool:
+        if when is None:
+            return True
+        return (self.since is None or when >= self.since) and (self.until is None or when <= self.until)
+
+
+class FirstLook:
+    """Judges events by every rule that needs one event only."""
+
+    def __init__(self, rules: Sequence[Rule], site: Site, window: Window) -> None:
+        self.rules, self._site = tuple(rules), site
+        self._window = None if window.since is None and window.until is None else window
+        used = [index for index, rule in enumerate(self.rules) if self._usable(rule)]
+        self._indices = used
+        self._judge: Judge = compile_rules([self.rules[index] for index in used], site.values)
+        self._all = used == list(range(len(self.rules)))
+        self._ranks = [STAGE_RANK[rule.stage] for rule in self.rules]
+        self._combos: dict[tuple[int, ...], tuple[int, ...]] = {}
+
+    def _usable(self, rule: Rule) -> bool:
+        return rule.correlation is None and rule.placeholders <= set(self._site.values)
+
+    @property
+    def used(self) -> list[Rule]:
+        """The rules that this look judges by."""
+        return [self.rules[index] for index in self._indices]
+
+    def take(self, incidents: Incidents, fields: Mapping[str, Any], source: str, unit: str, position: int) -> int:
+        """Judge one completed event and count it in the incidents; return how many rules matched."""
+        matched = self._judge(fields)
+        if not matched:
+            return 0
+        if self._window is not None and fields.get("timestamp") not in self._window:
+            return 0
+        combo = tuple(matched if self._all else [self._indices[i] for i in matched])
+        combo = self._combos.setdefault(combo, combo)
+        if self._site.mutes_nothing:
+            verdict = judge_event(self.rules, combo, fields)
+            incidents.add(key_of(fields, None), combo, verdict, fields, source, unit, position)
+            return len(combo)
+        by_mute: dict[str | None, list[int]] = {}
+        for index in combo:
+            muted = self._site.suppressed_by(self.rules[index].slug, self._ranks[index], fields)
+            by_mute.setdefault(muted, []).append(index)
+        for muted, indices in by_mute.items():
+            part = tuple(indices)
+            part = self._combos.setdefault(part, part)
+            verdict = judge_event(self.rules, part, fields)
+            incidents.add(key_of(fields, muted), part, verdict, fields, source, unit, position)
+        return len(combo)
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Since when, and until when, a victim had credentials that an impostor served; None where times are unknown."""
+
+    endpoint: str
+    since: float | None
+    until: float | None
+    fields: Mapping[str, Any]
+
+
+class SecondLook:
+    """Judges events by the correlation rules: what victims of served credentials did afterwards."""
+
+    def __init__(self, rules: Sequence[Rule], index: int, site: Site, window: Window, served: Mapping[str, Served]) -> None:
+        rule = rules[index]
+        assert rule.correlation is not None
+        self.rules, self._index, self._site, self._window, self._served = tuple(rules), index, site, window, served
+        self._judge = compile_conditions([rule.correlation.base], site.values)
+
+    def take(self, incidents: Incidents, fields: Mapping[str, Any], source: str, unit: str, position: int) -> int:
+        """Count one completed event if its victim was served credentials before; return 1 if so."""
+        victim = victim_ip(fields) or victim_mac(fields) or fields.get("src_host")
+        served = self._served.get(victim or "")
+        if served is None or not self._judge(fields):
+            return 0
+        when = fields.get("timestamp")
+        if when not in self._window or (when is None and served.since is not None):
+            return 0
+        if when is not None and when not in Window(served.since, served.until):
+            return 0
+        rule = self.rules[self._index]
+        muted = self._site.suppressed_by(rule.slug, STAGE_RANK[rule.stage], {**served.fields, "src_ip": victim})
+        combo = (self._index,)
+        verdict = judge_event(self.rules, combo, fields)
+        incidents.add((victim or "", served.endpoint, muted or ""), combo, verdict, fields, source, unit, position)
+        return 1
+
+
+def served_victims(incidents: Incidents, rules: Sequence[Rule], timespan: int) -> dict[str, Served]:
+    """Return the victims with unsuppressed served credentials, and how long those were good for."""
+    out: dict[str, Served] = {}
+    rank = STAGE_RANK["credentials-served"]
+    for (victim, endpoint, muted), incident in incidents.open.items():
+        if muted or not victim:
+            continue
+        sightings = [s for _, s in incident.combos.values() if s.verdict.stage == rank]
+        if not sightings:
+            continue
+        first = min(sightings, key=lambda s: s.order[3])
+        since = first.order[3] if first.order[3] != float("inf") else None
+        ends = [s.fields["expiration"] for s in sightings if s.fields.get("expiration") is not None]
+        last = max((s.order[3] for s in sightings if s.order[3] != float("inf")), default=None)
+        until = max(ends) if ends else None if last is None else max(last, incident.last) + timespan
+        held = out.get(victim)
+        if held is None or (since or 0.0) < (held.since or 0.0):
+            out[victim] = Served(endpoint, since, until, first.fields)
+    return out

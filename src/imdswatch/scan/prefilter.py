@@ -1,0 +1,92 @@
+"""The prefilter: one multi-pattern search over raw bytes, which says which records are worth parsing.
+
+The patterns come from the rules (`imdswatch.scan.patterns`), from the schemas (header lines, and markers of layouts
+whose text is encoded) and from nowhere else. A rule for which no pattern exists turns the search off: then every
+record is parsed, and `notes` says which rule it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import hyperscan
+
+from imdswatch.errors import RuleError
+from imdswatch.event import FIELDS, Kind
+from imdswatch.rule import Node, matches
+from imdswatch.scan.patterns import Presence, hatches, needed
+
+Buffer = bytes | bytearray | memoryview
+
+
+class Prefilter:
+    """A compiled search. `everything` means that every record must be parsed; then there is nothing to search."""
+
+    def __init__(self, patterns: Sequence[str], everything: bool, notes: tuple[str, ...] = ()) -> None:
+        self.patterns, self.everything, self.notes = tuple(dict.fromkeys(patterns)), everything, notes
+        self._ends: list[int] = []
+        self._database = None if everything or not self.patterns else _compile(self.patterns)
+
+    def ends(self, data: Buffer) -> list[int]:
+        """Return the end offsets of all matches in the data, ascending; the list is reused by the next call."""
+        ends = self._ends
+        ends.clear()
+        if self._database is not None:
+            self._database.scan(data, match_event_handler=self._note)
+        return ends
+
+    def touches(self, data: Buffer) -> bool:
+        """Say whether the data must be parsed."""
+        return self.everything or bool(self.ends(data))
+
+    def _note(self, number: int, start: int, end: int, flags: int, context: object) -> None:
+        self._ends.append(end)
+
+
+def _compile(patterns: Sequence[str]) -> hyperscan.Database:
+    database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
+    try:
+        database.compile(
+            expressions=[pattern.encode("ascii") for pattern in patterns],
+            ids=list(range(len(patterns))),
+            elements=len(patterns),
+            flags=[hyperscan.HS_FLAG_CASELESS] * len(patterns),
+        )
+    except hyperscan.error as error:
+        # Each pattern was tried alone when it was derived; together they can still be too large.
+        raise RuleError(f"the rules' search patterns are too large together: {error}") from error
+    return database
+
+
+def _compiles(pattern: str) -> bool:
+    try:
+        hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK).compile(
+            expressions=[pattern.encode("ascii")], ids=[0], elements=1, flags=[hyperscan.HS_FLAG_CASELESS]
+        )
+    except hyperscan.error:
+        return False
+    return True
+
+
+def build(
+    conditions: Iterable[tuple[str, Node]],
+    presence: Presence,
+    always: Sequence[str],
+) -> Prefilter:
+    """Return the prefilter for named conditions; `always` are patterns that the schemas ask for."""
+    patterns: list[str] = list(always)
+    kinds: set[Kind] = set()
+    unbound: list[str] = []
+    for slug, condition in conditions:
+        found = needed(condition, presence)
+        known = None if found is None else [p.text for p in found]
+        if known is None or not all(_compiles(text) for text in known if "{" in text or len(text) > 4000):
+            unbound.append(slug)
+            continue
+        patterns += known
+        kinds |= {FIELDS[match.field].kind for match in matches(condition) if match.field is not None}
+    if unbound:
+        note = f"no fixed text to search for in {', '.join(unbound)}: every record is parsed, which is slower"
+        return Prefilter((), True, (note,))
+    return Prefilter([*patterns, *(hatches(kinds) if kinds else [])], False)
+

@@ -1,0 +1,169 @@
+"""One text stream in, judged events out: prefilter → parse → predicate, in constant memory.
+
+Guarantees: every record that the prefilter touches is read by a schema, or as `unknown`, or reported as skipped with
+its line; line numbers are those of `sed -n Np`; the result does not depend on how blocks or parts were cut. Nothing
+here raises for what stands in a log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any, Protocol
+
+from imdswatch.event import complete
+from imdswatch.finding import Skipped
+from imdswatch.read import unknown
+from imdswatch.read.blocks import Block, count_newlines
+from imdswatch.read.records import json_objects, looks_multiline_json
+from imdswatch.scan.aggregate import Incidents
+from imdswatch.scan.prefilter import Prefilter
+from imdswatch.schema import Header, Malformed, RecordReader
+
+_HEAD = 1 << 16
+_PIECE = 2048  # bytes on either side of a hit that are read of a record too long to be parsed
+_MAX_SKIPPED = 1000  # of one stream; what is beyond is counted in one line
+
+
+class Look(Protocol):
+    """What judges an event: `imdswatch.scan.judging`."""
+
+    def take(self, incidents: Incidents, fields: dict[str, Any], source: str, unit: str, position: int) -> int:
+        """Judge one completed event and count it."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What one stream, or a part of it, gave. Picklable."""
+
+    incidents: Incidents = field(default_factory=Incidents)
+    skipped: list[Skipped] = field(default_factory=list)
+    lines: int = 0
+    bytes: int = 0
+    packed: int = 0
+    ignored: int = 0
+    more_skipped: int = 0
+
+    def skip(self, skipped: Skipped) -> None:
+        """Keep what could not be looked at; of very many the first, and how many more."""
+        if len(self.skipped) < _MAX_SKIPPED:
+            self.skipped.append(skipped)
+        else:
+            self.more_skipped += 1
+
+
+class TextScan:
+    """Scans one stream; `reader` must be fresh for each file."""
+
+    def __init__(self, name: str, prefilter: Prefilter, reader: RecordReader, look: Look, outcome: Outcome) -> None:
+        self._name, self._prefilter, self._reader, self._look = name, prefilter, reader, look
+        self._outcome = outcome
+        self._lines = 0  # before the next block
+        self._long_line = 0
+
+    def run(self, blocks: Iterable[Block | Skipped], *, first_part: bool = True) -> None:
+        """Scan all blocks. `first_part` says that they begin at the start of the file."""
+        stream = self._blocks_only(blocks)
+        first = next(stream, None)
+        if first is None:
+            return
+        stream = chain([first], stream)
+        if first_part and not first.overlong and looks_multiline_json(bytes(first.buffer[: min(first.length, _HEAD)])):
+            self._objects(stream)
+            return
+        for number, block in enumerate(stream):
+            self._block(block, first=number == 0 and first_part)
+        self._outcome.lines += self._lines
+
+    def _blocks_only(self, blocks: Iterable[Block | Skipped]) -> Iterator[Block]:
+        for block in blocks:
+            if isinstance(block, Skipped):
+                self._outcome.skip(block)
+            else:
+                self._outcome.bytes += block.length - block.repeated
+                yield block
+
+    def _objects(self, blocks: Iterator[Block]) -> None:
+        outcome = self._outcome
+        for found in json_objects(blocks, self._name):
+            if isinstance(found, Skipped):
+                outcome.skip(found)
+                continue
+            text, line = found
+            outcome.lines += 1
+            if self._prefilter.touches(text):
+                self._record(text, line)
+
+    def _block(self, block: Block, *, first: bool) -> None:
+        buffer, length = block.buffer, block.length
+        if block.overlong:
+            self._overlong(block)
+            return
+        self._long_line = 0
+        if self._prefilter.everything:
+            self._every_line(buffer, length)
+            return
+        with memoryview(buffer) as view:
+            ends = self._prefilter.ends(view[:length])
+        line, counted, done = self._lines, 0, 0
+        if first and length:
+            done = self._line_end(buffer, 0, length)
+            self._record(bytes(buffer[: min(done, _HEAD)]), 1, untouched=not ends or ends[0] > done)
+        for end in ends:
+            if end <= done:
+                continue
+            start = buffer.rfind(b"\n", done, end - 1) + 1 or done
+            done = self._line_end(buffer, end - 1, length)
+            line += count_newlines(buffer, counted, start)
+            counted = start
+            self._record(bytes(buffer[start:done]), line + 1)
+        self._lines = line + count_newlines(buffer, counted, length)
+        if block.last and length and buffer[length - 1] != 0x0A:
+            self._lines += 1
+
+    @staticmethod
+    def _line_end(buffer: bytearray, at: int, length: int) -> int:
+        """Return the offset after the line that holds offset `at`."""
+        return buffer.find(b"\n", at, length) + 1 or length
+
+    def _every_line(self, buffer: bytearray, length: int) -> None:
+        start = 0
+        while start < length:
+            end = self._line_end(buffer, start, length)
+            self._lines += 1
+            self._record(bytes(buffer[start:end]), self._lines)
+            start = end
+
+    def _overlong(self, block: Block) -> None:
+        """Search a piece of a record that is too long to parse: what stands in it is still told."""
+        outcome, line = self._outcome, self._lines + 1
+        with memoryview(block.buffer) as view:
+            ends = [block.length] if self._prefilter.everything else self._prefilter.ends(view[: block.length])
+        if ends and self._long_line != line:
+            self._long_line = line
+            reason = f"record is longer than {len(block.buffer) >> 20} MiB; searched, but not parsed"
+            outcome.skip(Skipped(self._name, f"line {line}", reason))
+        for end in list(ends)[:16]:
+            around = bytes(block.buffer[max(0, end - _PIECE) : min(block.length, end + _PIECE)])
+            self._unknown(around, line)
+        self._lines += count_newlines(block.buffer, 0, block.length)
+        if block.last and block.length and block.buffer[block.length - 1] != 0x0A:
+            self._lines += 1
+
+    def _record(self, text: bytes, line: int, *, untouched: bool = False) -> None:
+        result = self._reader.read(text)
+        if result.__class__ is dict:
+            if not untouched:
+                self._look.take(self._outcome.incidents, complete(result), self._name, "line", line)
+            return
+        if isinstance(result, Header) or untouched:
+            return
+        if isinstance(result, Malformed):
+            self._outcome.skip(Skipped(self._name, f"line {line}", result.reason))
+        self._unknown(text, line)
+
+    def _unknown(self, text: bytes, line: int) -> None:
+        fields = unknown.read(text.decode("utf-8", "backslashreplace"))
+        if fields is not None:
+            self._look.take(self._outcome.incidents, complete(fields), self._name, "line", line)
