@@ -119,9 +119,13 @@ def _what_to_do(findings: list[Finding], width: int) -> Iterable[Section]:
     title = [_title("What to do next"), Text()]
     for label, parts in blocks:
         grid = Table.grid(padding=(0, 2))
-        grid.add_column(width=label_width, style="bold", justify="right", overflow="fold")
+        grid.add_column(
+            no_wrap=True, style="bold"
+        )  # no width here: releases of rich count padding differently
         grid.add_column(overflow="fold")
-        grid.add_row(Text(label), Group(*(part for part in parts if part.plain)))
+        folded = fold(Text(label), label_width).plain.split("\n")
+        number = Text("\n".join(line.strip().rjust(label_width) for line in folded))
+        grid.add_row(number, Group(*(part for part in parts if part.plain)))
         yield [*title, grid]
         title = []
 
