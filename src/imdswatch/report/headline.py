@@ -85,11 +85,8 @@ def _who(digest: Digest, rank: int) -> str:
     named = sum(1 for highest in digest.hosts.values() if highest == rank)
     parts = [plural(named, "host")] if named else []
     if nameless := digest.nameless[rank]:
-        noun = (
-            "an unnamed one" if named else "an unnamed host",
-            "unnamed ones" if named else "unnamed hosts",
-        )
-        parts.append(noun[0] if nameless == 1 else f"{noun[1]} ({nameless:,} findings)")
+        one, many = ("an unnamed one", "unnamed ones") if named else ("an unnamed host", "unnamed hosts")
+        parts.append(one if nameless == 1 else f"{many} ({nameless:,} findings)")
     if not parts and digest.more_hosts:
         parts.append("hosts beyond those told apart")
     return " and ".join(parts)
@@ -99,11 +96,7 @@ def _accounts(digest: Digest) -> list[str]:
     said = {False: "not one you expect", True: "expected"}
     groups: dict[str, list[str]] = {}
     for account, expected in digest.accounts.items():
-        word = (
-            said[expected]
-            if isinstance(expected, bool)
-            else "whether it is yours, the site file does not say"
-        )
+        word = said[expected] if isinstance(expected, bool) else "the site file does not say whose"
         groups.setdefault(word, []).append(visible(account))
     sentences = []
     for word, accounts in sorted(groups.items(), key=lambda group: group[0] == "expected"):

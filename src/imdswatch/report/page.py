@@ -113,21 +113,21 @@ def _what_to_do(findings: list[Finding], width: int) -> Iterable[Section]:
         blocks.append((str(number), [*_about(finding), remedy, *_excerpts(finding, width - label_width - 2)]))
     for text, numbers in rest.items():
         rules = sorted({findings[number - 1].rule for number in numbers})
-        blocks.append(
-            (_ranges(numbers), [Text(", ".join(map(visible, rules)), style="dim"), _paragraph(text)])
-        )
+        about = Text(", ".join(map(visible, rules)), style="dim")
+        blocks.append((_ranges(numbers), [about, _paragraph(text)]))
     title = [_title("What to do next"), Text()]
     for label, parts in blocks:
         grid = Table.grid(padding=(0, 2))
-        grid.add_column(
-            no_wrap=True, style="bold"
-        )  # no width here: releases of rich count padding differently
+        grid.add_column(no_wrap=True, style="bold")
         grid.add_column(overflow="fold")
-        folded = fold(Text(label), label_width).plain.split("\n")
-        number = Text("\n".join(line.strip().rjust(label_width) for line in folded))
-        grid.add_row(number, Group(*(part for part in parts if part.plain)))
+        grid.add_row(_label(label, label_width), Group(*(part for part in parts if part.plain)))
         yield [*title, grid]
         title = []
+
+
+def _label(label: str, width: int) -> Text:
+    """Return the label flush right; padded here, as releases of rich differ in what a column width includes."""
+    return Text("\n".join(line.strip().rjust(width) for line in fold(Text(label), width).plain.split("\n")))
 
 
 def _about(finding: Finding) -> Iterable[Text]:
