@@ -126,7 +126,7 @@ def _what_to_do(findings: list[Finding], width: int) -> Iterable[Section]:
 
 
 def _label(label: str, width: int) -> Text:
-    """Return the label flush right; padded here, as releases of rich differ in what a column width includes."""
+    """Return the label flush right; padded here, as a column width means more in some releases of rich."""
     return Text("\n".join(line.strip().rjust(width) for line in fold(Text(label), width).plain.split("\n")))
 
 
