@@ -284,9 +284,7 @@ def _zip_stream(below: Peeked, budget: Budget) -> Iterator[Member]:
             body.drain()
             _descriptor(below, body.crc, below.offset - before, body.offset)
         else:
-            raise Damage(
-                f"zip member at its byte {at} does not say its length; in a stream nothing after it can be read"
-            )
+            raise Damage(f"zip member at its byte {at} does not say its length; nothing after it can be read")
 
 
 def _descriptor(below: Peeked, crc: int, packed: int, plain: int) -> None:

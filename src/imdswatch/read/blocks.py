@@ -150,6 +150,7 @@ class _Part:
             self._limit = status.st_size if limit is None else limit
             self._end = min(end, self._limit)
             self.origin = self.position = self._begin(start)
+            self._open_record = start == 0 < self._end <= self.position  # the part ends within the order mark
         except OSError as error:
             self.damage = f"cannot be read: {why(error)}"
 

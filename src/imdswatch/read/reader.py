@@ -57,7 +57,7 @@ class Budget:
             if bomb:
                 self._bombs += 1
                 raise Damage(
-                    "decompression bomb: 1 GiB came out of less than a thousandth of that; the rest is not read"
+                    "decompression bomb: 1 GiB out of less than a thousandth of that; the rest is not read"
                 )
 
 
@@ -92,7 +92,7 @@ class Reader(ABC):
 
     def exactly(self, n: int) -> bytes:
         """Return n bytes, fewer only at the clean end; only for small n."""
-        data = self.read(n)
+        data = self.read(n) if n else b""
         while data and len(data) < n:
             more = self.read(n - len(data))
             if not more:

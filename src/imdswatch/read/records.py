@@ -35,16 +35,8 @@ def looks_multiline_json(head: bytes) -> bool:
     if not head.startswith(b"{"):
         return False
     end = head.find(b"\n")
-    return end >= 0 and _depth(head[:end]) > 0
-
-
-def _depth(line: bytes) -> int:
-    depth = 0
-    for token in _TOKEN.finditer(line):
-        if token[1] == b'"':  # a string that the line does not end: this is no JSON
-            return 0
-        depth += 1 if token[1] == b"{" else -1
-    return depth
+    _, depth, quoted = _follow(head[: max(end, 0)], 1, 1, False)
+    return end >= 0 and depth > 0 and not quoted  # an open string at the end of a line: this is no JSON
 
 
 def _follow(data: bytes, at: int, depth: int, quoted: bool) -> tuple[int, int, bool]:
