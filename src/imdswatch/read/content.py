@@ -83,6 +83,7 @@ _BINARY: tuple[tuple[bytes, str], ...] = (
     (b"OggS", "a media file"),
     (b"\xfa\x80\xf8\xff", "unknown binary data"),
 )
+_PYTHON = re.compile(rb"..\r\n[\x00-\x03]\x00\x00\x00", re.DOTALL)  # a .pyc: version, then flags (PEP 552)
 _BOMS: tuple[tuple[bytes, str], ...] = (  # UTF-32 first: its little-endian mark begins with the one of UTF-16
     (b"\xff\xfe\x00\x00", "utf-32-le"),
     (b"\x00\x00\xfe\xff", "utf-32-be"),
@@ -119,6 +120,8 @@ def recognise(head: bytes) -> Content:
     for magic, what in _BINARY:
         if head.startswith(magic) and not _is_text(head):
             return Content("binary", what=what)
+    if _PYTHON.match(head):
+        return Content("binary", what="a program")
     if head.startswith(_UTF8_BOM):
         return Content("text", bom=3)
     for mark, encoding in _BOMS:
