@@ -94,7 +94,9 @@ class Table:
             return ()
         if isinstance(node, yaml.ScalarNode):
             return (str(node.value),)
-        if not isinstance(node, yaml.SequenceNode) or not all(isinstance(n, yaml.ScalarNode) for n in node.value):
+        if not isinstance(node, yaml.SequenceNode) or not all(
+            isinstance(n, yaml.ScalarNode) for n in node.value
+        ):
             raise self.error(key, f"{key!r} must be a text or a list of texts")
         return tuple(str(item.value) for item in node.value)
 

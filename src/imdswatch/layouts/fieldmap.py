@@ -1,0 +1,332 @@
+"""A schema's field map, compiled into one Python function that makes canonical fields of source fields.
+
+An interpreter over the field map takes 15 µs for a Zeek record, the generated function 2 µs; the prefilter lets
+millions of records through on a busy day. Generated source contains only names made here and literals made by `repr`
+of validated schema texts; log content is never part of it. `FieldMap.source` shows it.
+
+Order of work inside one field: from (first that gives a value, or glue, or join) → match → map → as → less → or.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from imdswatch import address
+from imdswatch.event import FIELDS
+from imdswatch.layouts import conversions
+from imdswatch.layouts.times import Clock, format_reader
+
+UNSET = frozenset({"", "-", "(empty)"})
+"""What tools write for "nothing": Zeek and W3C `-`, Zeek's `(empty)` set."""
+
+Convert = Callable[[Mapping[str, Any], Clock], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """Where one canonical field comes from; `convert` is a name of the closed vocabulary."""
+
+    name: str
+    sources: tuple[str, ...]
+    convert: str
+    join: bool = False
+    glue: str | None = None
+    match: str | None = None
+    map: tuple[tuple[str, str], ...] = ()
+    formats: tuple[str, ...] = ()
+    less_of: str | None = None
+    less_times: int = 0
+    otherwise: Field | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Say whether the default conversion of one source is all there is to do."""
+        return self.convert == conversions.default(self.name) and not (
+            self.join or self.glue is not None or self.match or self.map or self.formats or self.less_of
+        )
+
+    def all_sources(self) -> tuple[str, ...]:
+        """Return every source field that can have a say in this field, alternatives included."""
+        more = self.otherwise.all_sources() if self.otherwise else ()
+        return self.sources + ((self.less_of,) if self.less_of else ()) + more
+
+    def read(self, source: str = "") -> conversions.Reader:
+        """Return the function that makes the canonical value of one source value (match, map, as)."""
+        inner = conversions.reader(self.name, self.convert, source)
+        if self.formats:
+            inner = format_reader(self.formats)
+        if not self.map and not self.match:
+            return inner
+        if self.map:
+            inner = _mapped(self.map, inner)
+        if self.match:
+            inner = _matched(self.match, inner)
+        return _each(inner, FIELDS[self.name].many)
+
+
+def _mapped(pairs: tuple[tuple[str, str], ...], inner: conversions.Reader) -> conversions.Reader:
+    exact = {key.lower(): value for key, value in pairs if not key.endswith("*")}
+    # The longest prefix first, so that `TCP_DENIED*` wins over `TCP_*` whatever their order in the file.
+    prefixes = sorted(((k[:-1].lower(), v) for k, v in pairs if k.endswith("*")), key=lambda pair: -len(pair[0]))
+
+    def read(value: Any, clock: Clock) -> Any:
+        text = conversions.to_text(value, clock)
+        if text is None:
+            return None
+        text = text.lower()
+        found = exact.get(text)
+        if found is None:
+            found = next((to for prefix, to in prefixes if text.startswith(prefix)), None)
+        return inner(found, clock) if found is not None else None
+
+    return read
+
+
+def _matched(pattern: str, inner: conversions.Reader) -> conversions.Reader:
+    search = re.compile(pattern).search
+
+    def read(value: Any, clock: Clock) -> Any:
+        text = conversions.to_text(value, clock)
+        found = search(text) if text is not None else None
+        part = found["v"] if found else None
+        return inner(part, clock) if part else None
+
+    return read
+
+
+def _each(inner: conversions.Reader, many: bool) -> conversions.Reader:
+    """Let match and map work on every element of a list: all that give a value, or the first for a scalar field."""
+
+    def read(value: Any, clock: Clock) -> Any:
+        if value.__class__ is not list:
+            return inner(value, clock)
+        out: list[Any] = []
+        for item in value:
+            found = inner(item, clock) if item.__class__ is not list else None
+            if found is None:
+                continue
+            if not many:
+                return found
+            out.extend(found)
+        return tuple(out) or None
+
+    return read
+
+
+def _joined(readers: list[conversions.Reader], unset: frozenset[str]) -> Callable[[tuple[Any, ...], Clock], Any]:
+    def read(values: tuple[Any, ...], clock: Clock) -> tuple[Any, ...] | None:
+        out: dict[Any, None] = {}  # keeps the order; a value that repeats counts once
+        for value, inner in zip(values, readers, strict=True):
+            if value is None or (value.__class__ is str and value in unset):
+                continue
+            found = inner(value, clock)
+            if found is not None:
+                out.update(dict.fromkeys(found if found.__class__ is tuple else (found,)))
+        return tuple(out) or None
+
+    return read
+
+
+def _glued(glue: str, inner: conversions.Reader, unset: frozenset[str]) -> Callable[[tuple[Any, ...], Clock], Any]:
+    def read(values: tuple[Any, ...], clock: Clock) -> Any:
+        texts = [conversions.to_text(value, clock) for value in values if value is not None]
+        present = [text for text in texts if text is not None and text not in unset]
+        return inner(glue.join(present), clock) if present else None
+
+    return read
+
+
+def _less(value: Any, of: Any, times: int, clock: Clock) -> int | None:
+    """Subtract; without the number to subtract there is no value, since it could not tell anything."""
+    count = conversions.to_int(of, clock)
+    return None if count is None else max(0, int(value) - times * count)
+
+
+def step(value: Any, key: str) -> Any:
+    """Return what stands under a key of an object, or of each object of an array; None if nothing does."""
+    if value.__class__ is dict:
+        return value.get(key)
+    if value.__class__ is not list:
+        return None
+    found: list[Any] = []
+    for item in value:
+        if item.__class__ is dict:
+            inner = item.get(key)
+            if inner.__class__ is list:
+                found.extend(inner)
+            elif inner is not None:
+                found.append(inner)
+    return found or None
+
+
+def lookup(record: Mapping[str, Any], path: str) -> Any:
+    """Return the value of a source path: the literal dotted key first, then nested; None if absent."""
+    value = record.get(path)
+    if value is not None or "." not in path:
+        return value
+    found: Any = record
+    for key in path.split("."):
+        found = step(found, key)
+        if found is None:
+            return None
+    return found
+
+
+_INLINE = {
+    # The three commonest conversions, spelled out to spare a call; what the test does not cover goes to the function.
+    "text": ("v.__class__ is str", "v if v not in UNSET else None"),
+    "int": ("v.__class__ is int and -1 < v < 9999999999999999999", "v"),
+    "address": (f"v.__class__ is str and len(v) < {conversions.LONGEST_ADDRESS}", "parse_address(v)"),
+}
+
+
+@dataclass(frozen=True)
+class FieldMap:
+    """The fields and constants of one layout; `convert` is compiled on first use.
+
+    With `nested`, source names are paths into a JSON object, else plain keys of a flat mapping.
+    """
+
+    fields: tuple[Field, ...]
+    constants: tuple[tuple[str, Any], ...]
+    unset: frozenset[str]
+    nested: bool
+
+    @cached_property
+    def convert(self) -> Convert:
+        """Return the function (source fields, clock) → canonical fields; it never raises."""
+        source, scope = self._generated
+        exec(compile(source, "<field map>", "exec"), scope)  # see the module docstring for what can be in it
+        made: Convert = scope["convert"]
+        return made
+
+    @property
+    def source(self) -> str:
+        """The generated Python source, for the curious and for tests."""
+        return self._generated[0]
+
+    @cached_property
+    def _generated(self) -> tuple[str, dict[str, Any]]:
+        writer = _Writer(self)
+        for field in self.fields:
+            writer.field(field, "")
+        if any(field.name in ("nat_dst", "nat_dst_port") for field in self.fields):
+            writer.scope["tidy"] = _tidy_nat
+            writer.lines.append("tidy(out)")
+        body = "\n    ".join([*writer.lines, "return out"])
+        return f"def convert(record, clock):\n    {body}\n", writer.scope
+
+
+class _Writer:
+    """Writes the lines of the generated function and collects what they call."""
+
+    def __init__(self, fields: FieldMap) -> None:
+        self.unset, self.nested = fields.unset, fields.nested
+        self.scope: dict[str, Any] = {
+            "step": step,
+            "less": _less,
+            "parse_address": address.parse,
+            "UNSET": fields.unset,
+        }
+        self.lines = [f"out = {dict(fields.constants)!r}", "get = record.get"]
+        self._opened: dict[str, str] = {}
+        self._constants = {name for name, _ in fields.constants}
+
+    def _bind(self, value: Any) -> str:
+        name = f"f{len(self.scope)}"
+        self.scope[name] = value
+        return name
+
+    def field(self, field: Field, indent: str) -> None:
+        """Write the lines that set one canonical field, its alternative included."""
+        target = f"out[{field.name!r}]"
+        if field.join or field.glue is not None:
+            values = f"({', '.join(self._access(source, indent) for source in field.sources)},)"
+            if field.join:
+                call = self._bind(_joined([field.read(source) for source in field.sources], self.unset))
+            else:
+                call = self._bind(_glued(field.glue or "", field.read(), self.unset))
+            self._set(field, [f"v = {call}({values}, clock)"], target, indent)
+        else:
+            for position, source in enumerate(field.sources):
+                deeper = indent
+                if position:
+                    self.lines.append(f"{indent}if v is None:")
+                    deeper = indent + "    "
+                value = self._access(source, deeper)
+                self._set(field, [f"v = {value}", *self._conversion(field, source)], target, deeper)
+        if field.otherwise:
+            self.lines.append(f"{indent}if v is None:")
+            self.field(field.otherwise, indent + "    ")
+
+    def _conversion(self, field: Field, source: str) -> list[str]:
+        if field.plain and field.convert in _INLINE:
+            test, value = _INLINE[field.convert]
+            call = f"{self._bind(field.read(source))}(v, clock)"
+            if field.convert == "address" and self._marks_read_as("address"):
+                value = f"{value} if v not in UNSET else None"
+            return [f"if v is not None: v = ({value}) if {test} else {self._unless_unset(field, call)}"]
+        call = f"{self._bind(field.read(source))}(v, clock)"
+        return [f"if v is not None: v = {self._unless_unset(field, call)}"]
+
+    def _unless_unset(self, field: Field, call: str) -> str:
+        if field.plain and not self._marks_read_as(field.convert):
+            return call
+        return f"{call} if v.__class__ is not str or v not in UNSET else None"
+
+    def _marks_read_as(self, convert: str) -> bool:
+        """Say whether an unset mark could be read as a value, so that it must be tested for."""
+        clock = Clock()
+        return any(conversions.READ[convert](mark, clock) is not None for mark in self.unset)
+
+    def _set(self, field: Field, lines: list[str], target: str, indent: str) -> None:
+        self.lines += [indent + line for line in lines]
+        if field.less_of is not None:
+            of = self._access(field.less_of, indent)
+            self.lines.append(f"{indent}if v is not None: v = less(v, {of}, {field.less_times}, clock)")
+        self.lines.append(f"{indent}if v is not None: {target} = v")
+
+    def _access(self, source: str, indent: str) -> str:
+        """Return the expression of a source value, adding the lines that open the objects on its way."""
+        if not self.nested or "." not in source:
+            return f"get({source!r})"
+        parent, _, key = source.rpartition(".")
+        opened = self._open(parent)
+        inner = f"({opened}.get({key!r}) if {opened}.__class__ is dict else step({opened}, {key!r}))"
+        return f"(get({source!r}) if {opened} is None else get({source!r}, {inner}))"
+
+    def _open(self, path: str) -> str:
+        if path not in self._opened:
+            parent, _, key = path.rpartition(".")
+            if parent:
+                outer = self._open(parent)
+                inner = f"{outer}.get({key!r}) if {outer}.__class__ is dict else step({outer}, {key!r})"
+                value = f"None if {outer} is None else {inner}"
+            else:
+                value = f"get({key!r})"
+            name = self._opened[path] = f"p{len(self._opened)}"
+            # Opened at the top of the function: the lines that use it may stand inside an `if`.
+            self.lines.insert(1 + len(self._opened), f"{name} = {value}")
+        return self._opened[path]
+
+
+def _tidy_nat(out: dict[str, Any]) -> None:
+    """Drop a translated destination that says "no translation": equal to the original, 0.0.0.0, or port 0."""
+    if "nat_dst" in out and out["nat_dst"] in (out.get("dst_ip"), "0.0.0.0", "::"):
+        del out["nat_dst"]
+    if "nat_dst_port" in out and (
+        out["nat_dst_port"] == 0 or ("nat_dst" not in out and out["nat_dst_port"] == out.get("dst_port"))
+    ):
+        del out["nat_dst_port"]
+
+
+def constant(name: str, text: str) -> Any:
+    """Return a constant of a schema file in the type of its canonical field; raises ValueError if it does not fit."""
+    value = conversions.READ[conversions.default(name)](text, Clock())
+    if value is None:
+        raise ValueError(f"{text!r} is no value of {name}")
+    return value

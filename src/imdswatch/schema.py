@@ -1,0 +1,234 @@
+"""The Schema: one log layout, how to recognise it, read it, write it and name its fields.
+
+A Schema is one YAML file (`schemafile` reads it) and a two-way codec without I/O: `read_object` and `read_text` make
+canonical fields of one record, `write` makes the record of canonical fields. `Schemas` is the ordered set of them;
+which schema a record belongs to is decided by the order priority, then name, never by what was read before.
+Canonical fields here are what the source says: `event.complete` derives the rest.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from imdswatch.errors import SchemaError, UsageError
+from imdswatch.layouts import Layout
+from imdswatch.layouts.delimited import Delimited
+from imdswatch.layouts.fieldmap import Field, FieldMap
+from imdswatch.layouts.recognise import Recognise, fits
+from imdswatch.layouts.result import Malformed, Sources
+from imdswatch.layouts.times import Clock
+
+if TYPE_CHECKING:
+    from imdswatch.read.lines import LineReader
+
+BUILT_IN = Path(__file__).parent / "data" / "schemas"
+
+
+@dataclass(frozen=True)
+class Form:
+    """One layout with its field map; a variant applies where the source fields in `when` have these values."""
+
+    layout: Layout
+    fields: FieldMap
+    when: tuple[tuple[str, frozenset[str]], ...] = ()
+
+
+@dataclass(frozen=True)
+class Base:
+    """A layout of a schema and the variants of it."""
+
+    form: Form
+    variants: tuple[Form, ...] = ()
+
+    def read(self, sources: Mapping[str, Any], text: str | None, clock: Clock) -> dict[str, Any] | Malformed | None:
+        """Make canonical fields of source fields, by the first variant that fits; never raises."""
+        form = self.form
+        for variant in self.variants:
+            if fits(sources, variant.when, form.layout.nested):
+                if variant.layout is not form.layout and text is not None:
+                    again = variant.layout.parse(text)
+                    if again is None or isinstance(again, Malformed):
+                        return again
+                    outer = {name: value for name, value in sources.items() if name.startswith("syslog.")}
+                    sources = {**again, **outer}
+                form = variant
+                break
+        return form.fields.convert(sources, clock)
+
+    @property
+    def forms(self) -> tuple[Form, ...]:
+        """The layout itself and its variants."""
+        return (self.form, *self.variants)
+
+
+@dataclass(frozen=True)
+class Schema:
+    """One log layout; see the module docstring."""
+
+    name: str
+    title: str
+    origin: str
+    version: str
+    references: tuple[str, ...]
+    layer: str
+    vantage: str
+    priority: int
+    recognise: Recognise
+    bases: tuple[Base, ...]
+    cannot: dict[str, str] = field(default_factory=dict)
+    needs: dict[str, str] = field(default_factory=dict)
+    opaque: tuple[str, ...] = ()
+    file: str = ""
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The layout kinds, in the order in which they are tried."""
+        return tuple(type(base.form.layout).__name__.lower() for base in self.bases)
+
+    def recognises_header(self, line: str | bytes) -> bool:
+        """Say whether a line is a header that names the columns of this schema."""
+        text = line.decode("utf-8", "replace") if isinstance(line, bytes) else line
+        text = text.strip("\ufeff\r\n")
+        for base in self.bases:
+            if isinstance(base.form.layout, Delimited):
+                columns = base.form.layout.header_columns(text)
+                if columns and self.recognise.header(columns):
+                    return True
+        return False
+
+    def read_text(self, base: Base, message: str, outer: Sources | None, clock: Clock) -> dict[str, Any] | Malformed | None:
+        """Read one message with one of the layouts; None if it is not of that layout."""
+        sources = base.form.layout.parse(message)
+        if sources is None or isinstance(sources, Malformed):
+            return sources
+        if outer:
+            sources.update(outer)
+        return base.read(sources, message, clock)
+
+    def all_fields(self) -> Iterator[Field]:
+        """Yield the field specifications of all layouts and variants."""
+        for base in self.bases:
+            for form in base.forms:
+                yield from form.fields.fields
+
+    def carries(self, name: str) -> bool:
+        """Say whether `write` can put this canonical field into a record so that reading gives it back."""
+        from imdswatch.layouts import writing  # the writer is for the lab and tests; scanning never needs it
+
+        return any(writing.carries(form, name) for base in self.bases for form in base.forms)
+
+    def write(self, fields: Mapping[str, Any]) -> list[bytes]:
+        """Write canonical fields as a record: header lines first where the layout has a header."""
+        from imdswatch.layouts import writing
+
+        return [line.encode("utf-8", "replace") for line in writing.write(self, fields)]
+
+    def header(self) -> list[bytes]:
+        """Return the header lines that `write` puts before a record; empty for layouts without a header."""
+        from imdswatch.layouts import writing
+
+        return [line.encode() for line in writing.header(self)]
+
+    def explain(self) -> dict[str, Any]:
+        """Return what `schemas show` and `schemas detect` tell: plain values, ready for JSON."""
+        sources: dict[str, list[str]] = {}
+        for spec in self.all_fields():
+            known = sources.setdefault(spec.name, [])
+            known += [source for source in spec.all_sources() if source not in known]
+        constants = {name: value for base in self.bases for name, value in base.form.fields.constants}
+        return {
+            "name": self.name,
+            "title": self.title,
+            "origin": self.origin,
+            "version": self.version,
+            "references": list(self.references),
+            "layer": self.layer,
+            "vantage": self.vantage,
+            "priority": self.priority,
+            "layout": list(self.kinds),
+            "fields": sources,
+            "constants": constants,
+            "cannot": dict(self.cannot),
+            "needs": dict(self.needs),
+            "opaque": list(self.opaque),
+        }
+
+
+class Schemas(Mapping[str, Schema]):
+    """All schemas by name, iterated in the order in which they claim a record: priority, then name."""
+
+    def __init__(self, schemas: list[Schema]) -> None:
+        self._by_name = {s.name: s for s in sorted(schemas, key=lambda s: (-s.priority, s.name))}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names, sorted."""
+        return tuple(sorted(self._by_name))
+
+    def __getitem__(self, name: str) -> Schema:
+        try:
+            return self._by_name[name]
+        except KeyError:
+            raise UsageError(
+                f"there is no schema {name!r}", help=f"one of: {', '.join(self.names)}; see `imdswatch schemas`"
+            ) from None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._by_name
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_name)
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def reader(
+        self, default_timezone: tzinfo = UTC, year_not_after: float | None = None, only: str | None = None
+    ) -> LineReader:
+        """Return a reader for the lines of one file.
+
+        `default_timezone` is that of times without zone, `year_not_after` (epoch seconds, default now) the latest
+        moment of times without year. With `only`, no other schema is considered; an unknown name is a UsageError.
+        """
+        # `read` is a capability and imports this module; only this one method goes the other way.
+        from imdswatch.read.lines import LineReader
+
+        latest = time.time() if year_not_after is None else year_not_after
+        return LineReader([self[only]] if only else list(self.values()), Clock(default_timezone, latest))
+
+
+def load_schemas(extra: Path | None = None) -> Schemas:
+    """Load the built-in schemas and those of an overlay folder, where the same file name replaces.
+
+    Raises SchemaError with file and line for the first mistake.
+    """
+    files = {path.stem: path for path in sorted(BUILT_IN.glob("*.yml"))}
+    if extra is not None:
+        if not extra.is_dir():
+            raise SchemaError("the schema folder does not exist", file=str(extra))
+        files.update({path.stem: path for path in sorted(extra.iterdir()) if path.suffix in (".yml", ".yaml")})
+    return Schemas([load_schema(path) for path in files.values()])
+
+
+def load_schema(path: Path) -> Schema:
+    """Load one schema file; raises SchemaError if it cannot be read or is invalid."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SchemaError(f"the schema file cannot be read: {error.strerror}", file=str(path)) from None
+    except UnicodeDecodeError:
+        raise SchemaError("the schema file is not UTF-8 text", file=str(path)) from None
+    return _parsed(text, str(path), path.stem)
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str, file: str, stem: str) -> Schema:
+    from imdswatch.schemafile import parse  # it needs the classes above
+
+    return parse(text, file, stem)
