@@ -30,7 +30,11 @@ _EMBEDDING_96 = (
 _SIX_TO_FOUR = (0x2002 << 32) | _V4_NUMBER  # the /48 of the endpoint, RFC 3056
 _NUMBER_HOST = re.compile(r"(?:0[xX][0-9a-fA-F]*|[0-9]+)(?:\.(?:0[xX][0-9a-fA-F]*|[0-9]+)){0,3}\.?\Z")
 
-_FULL_WIDTH = {0xFF10 + digit: 0x30 + digit for digit in range(10)} | {0xFF0E: 0x2E, 0x3002: 0x2E, 0xFF61: 0x2E}
+_FULL_WIDTH = {0xFF10 + digit: 0x30 + digit for digit in range(10)} | {
+    0xFF0E: 0x2E,
+    0x3002: 0x2E,
+    0xFF61: 0x2E,
+}
 # Digits and dots that browsers and URL libraries map to ASCII in a host (UTS 46).
 
 Network = IPv4Network | IPv6Network

@@ -28,7 +28,9 @@ class ImdswatchError(Exception):
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file
         return "\n".join(
-            [self.what] + ([f"  --> {place}"] if place else []) + ([f"  help: {self.help}"] if self.help else [])
+            [self.what]
+            + ([f"  --> {place}"] if place else [])
+            + ([f"  help: {self.help}"] if self.help else [])
         )
 
 

@@ -44,7 +44,9 @@ FIELDS: dict[str, Field] = {
     "sensor": Field(Kind.TEXT, "device, interface, zone or exporter that saw it"),
     "session": Field(Kind.TEXT, "key that joins records of one connection"),
     "src_ip": Field(Kind.ADDRESS, "source, as the sensor saw it"),
-    "dst_ip": Field(Kind.ADDRESS, "destination, as the sensor saw it; in a proxy log the origin server, never the proxy"),
+    "dst_ip": Field(
+        Kind.ADDRESS, "destination, as the sensor saw it; in a proxy log the origin server, never the proxy"
+    ),
     "src_port": Field(Kind.INT, "source port"),
     "dst_port": Field(Kind.INT, "destination port"),
     "src_mac": Field(Kind.MAC, "MAC address of the source"),
@@ -139,9 +141,14 @@ def derive_answered(fields: Mapping[str, Any]) -> bool | None:
     if get("reply_by") == "proxy" or get("action") in ("deny", "reset"):
         return False
     status = get("status")
-    if status is not None:
+    if status is not None and get("method") != "CONNECT":  # there the status is the proxy's own
         return 100 <= status <= 999 and status not in _NO_ANSWER_STATUS
-    payload, flags, packets, octets = get("resp_bytes"), get("resp_flags"), get("resp_packets"), get("resp_ip_bytes")
+    payload, flags, packets, octets = (
+        get("resp_bytes"),
+        get("resp_flags"),
+        get("resp_packets"),
+        get("resp_ip_bytes"),
+    )
     if payload is not None and payload > 0:
         return True
     if flags is not None and "P" in flags:
@@ -150,7 +157,13 @@ def derive_answered(fields: Mapping[str, Any]) -> bool | None:
         headers = _V6_HEADERS if ":" in (get("dst_ip") or "") else _V4_HEADERS
         if octets > packets * headers:
             return True
-    if payload is None and flags is None and packets != 0 and octets != 0 and (packets is None or octets is None):
+    if (
+        payload is None
+        and flags is None
+        and packets != 0
+        and octets != 0
+        and (packets is None or octets is None)
+    ):
         return None  # bytes without packets, or packets without bytes: they may be headers alone
     return False
 

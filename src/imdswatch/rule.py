@@ -240,7 +240,9 @@ def load_rules(overlay: Path | None = None) -> tuple[Rule, ...]:
             texts[stem] = (f"imdswatch/data/rules/{entry.name}", entry.read_text(encoding="utf-8"))
     if overlay is not None:
         if not overlay.is_dir():
-            raise RuleError(f"`--rules {overlay}` is no folder", help="give the folder that holds the .yml rules")
+            raise RuleError(
+                f"`--rules {overlay}` is no folder", help="give the folder that holds the .yml rules"
+            )
         for path in sorted(overlay.iterdir()):
             if _is_rule(path.name.replace(".yaml", ".yml")):
                 try:
@@ -274,7 +276,9 @@ def parse_rule(slug: str, text: str, file: str) -> Rule | None:
         )
     correlation = None
     if documents.correlation is not None:
-        correlation = Correlation(documents.correlation.after, documents.rules[0], documents.correlation.timespan)
+        correlation = Correlation(
+            documents.correlation.after, documents.rules[0], documents.correlation.timespan
+        )
     return Rule(
         slug=slug,
         title=str(meta["title"]),

@@ -59,30 +59,41 @@ def read_documents(text: str, file: str) -> Documents:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise RuleError(
-            f"not valid YAML: {getattr(error, 'problem', error)}", file=file, line=mark.line + 1 if mark else 0
+            f"not valid YAML: {getattr(error, 'problem', error)}",
+            file=file,
+            line=mark.line + 1 if mark else 0,
         ) from error
     except RecursionError as error:
         raise RuleError("not valid YAML: nested too deeply", file=file) from error
     if not raw or not all(isinstance(doc, dict) for doc in raw):
-        raise RuleError("this is no Sigma rule", file=file, help="a rule is a YAML mapping with title, logsource, detection")
+        raise RuleError(
+            "this is no Sigma rule",
+            file=file,
+            help="a rule is a YAML mapping with title, logsource, detection",
+        )
     meta = raw[-1]
     if str(meta.get("status", "")) == "unsupported":
         return Documents((nodes.And(()),), meta, None)
     try:
         documents = [
-            SigmaCorrelationRule.from_dict(doc) if "correlation" in doc else SigmaRule.from_dict(doc) for doc in raw
+            SigmaCorrelationRule.from_dict(doc) if "correlation" in doc else SigmaRule.from_dict(doc)
+            for doc in raw
         ]
-        SigmaCollection(documents, resolve_references=False)
+        SigmaCollection([*documents], resolve_references=False)
         conditions = tuple(
             _rule_condition(doc, text, file) for doc in documents if isinstance(doc, SigmaRule)
         )
     except SigmaError as error:
-        raise RuleError(f"invalid Sigma rule: {error}", file=file, line=_guess_line(text, str(error))) from error
+        raise RuleError(
+            f"invalid Sigma rule: {error}", file=file, line=_guess_line(text, str(error))
+        ) from error
     except (TypeError, ValueError, KeyError, AttributeError, RecursionError) as error:
         # pySigma checks types unevenly; a wrong type in a document surfaces as one of these.
         raise RuleError(f"invalid Sigma rule: {type(error).__name__}: {error}", file=file) from error
     last = documents[-1]
-    return Documents(conditions, meta, _second_look(last, text, file) if isinstance(last, SigmaCorrelationRule) else None)
+    return Documents(
+        conditions, meta, _second_look(last, text, file) if isinstance(last, SigmaCorrelationRule) else None
+    )
 
 
 def _second_look(doc: SigmaCorrelationRule, text: str, file: str) -> SecondLook:
@@ -93,7 +104,7 @@ def _second_look(doc: SigmaCorrelationRule, text: str, file: str) -> SecondLook:
             line=nodes.line_of(text, "type"),
             help="temporal_ordered is what imdswatch runs: findings of one rule, then events of another",
         )
-    names = [reference.reference for reference in doc.rules]
+    names = [reference.reference for reference in doc.rules or ()]
     return SecondLook(tuple(name.replace("_", "-") for name in names[:-1]), int(doc.timespan.seconds))
 
 
@@ -139,7 +150,9 @@ def _value(field: str | None, value: Any, text: str, file: str) -> nodes.Node:
             return nodes.Match(field, nodes.Text(_parts(value), isinstance(value, st.SigmaCasedString)))
         case st.SigmaTimestampPart():
             if field is None or FIELDS[field].kind is not Kind.FLOAT:
-                raise RuleError(f"`|{value.timestamp_part.name.lower()}` needs a time, not `{field}`", file=file)
+                raise RuleError(
+                    f"`|{value.timestamp_part.name.lower()}` needs a time, not `{field}`", file=file
+                )
             return nodes.Match(field, nodes.TimePart(value.timestamp_part.name.lower(), int(value.number)))
         case st.SigmaNumber():
             return nodes.Match(field, nodes.Number(value.number))
@@ -161,7 +174,9 @@ def _value(field: str | None, value: Any, text: str, file: str) -> nodes.Node:
         case st.SigmaFieldReference():
             other = nodes.canonical(value.field)
             if other is None:
-                raise RuleError(f"field `{value.field}` is not known", file=file, line=_line_with(text, value.field))
+                raise RuleError(
+                    f"field `{value.field}` is not known", file=file, line=_line_with(text, value.field)
+                )
             return nodes.Match(field, nodes.FieldRef(other, value.starts_with, value.ends_with))
     raise RuleError(f"a value of kind {type(value).__name__} cannot be run", file=file)
 

@@ -80,7 +80,9 @@ def answerer_names(fields: Mapping[str, Any]) -> tuple[frozenset[str], tuple[str
     The endpoint's own address is among them: a site that lists it means whoever answers.
     """
     get = fields.get
-    claims = get("src_ip") in address.ENDPOINTS or get("nd_target") in address.ENDPOINTS or get("offered_route")
+    claims = (
+        get("src_ip") in address.ENDPOINTS or get("nd_target") in address.ENDPOINTS or get("offered_route")
+    )
     mac = get("src_mac") if claims else get("dst_mac")
     sender = get("src_ip") if claims else get("dst_ip")
     names = [name for name in (get("nat_dst"), sender, endpoint(fields)) if name is not None]
@@ -226,7 +228,9 @@ class _Reader:
         networks, macs = self.responders(table, number, name)
         expires = table.get("expires")
         if isinstance(expires, datetime) or not isinstance(expires, date | None):
-            raise self.fail("`expires` is no date", "expires", number, help="write it as expires = 2027-03-31")
+            raise self.fail(
+                "`expires` is no date", "expires", number, help="write it as expires = 2027-03-31"
+            )
         entry = Suppression(
             name=name,
             reason=self.text_value(table, "reason", number),
@@ -239,14 +243,18 @@ class _Reader:
             expires=expires,
         )
         if not entry.vlans and entry.sources is None:
-            self.warnings.append(f"suppression `{name}` has neither vlans nor sources: it mutes attempts of every host")
+            self.warnings.append(
+                f"suppression `{name}` has neither vlans nor sources: it mutes attempts of every host"
+            )
         return entry
 
     def expired(self, entry: Suppression) -> bool:
         if entry.expires is None or entry.expires >= self.as_of:
             return False
         owner = f", owner: {entry.owner}" if entry.owner else ""
-        self.warnings.append(f"suppression `{entry.name}` expired on {entry.expires} and does not apply{owner}")
+        self.warnings.append(
+            f"suppression `{entry.name}` expired on {entry.expires} and does not apply{owner}"
+        )
         return True
 
     def responders(
@@ -257,7 +265,9 @@ class _Reader:
             if _MAC.match(text):
                 macs.add(text.lower().replace("-", ":"))
                 continue
-            networks.append(self.network(text, "responders", number, "an address, a network or a MAC address"))
+            networks.append(
+                self.network(text, "responders", number, "an address, a network or a MAC address")
+            )
             if str(networks[-1].network_address) in address.ENDPOINTS and networks[-1].num_addresses == 1:
                 self.warnings.append(
                     f"suppression `{name}` lists the endpoint itself as responder: it mutes whoever answers there"
@@ -288,7 +298,9 @@ class _Reader:
         try:
             return address.network(text)
         except ValueError as error:
-            raise self.fail(f"`{text}` in `{key}` is no network", key, entry, help=f"give {wanted}") from error
+            raise self.fail(
+                f"`{text}` in `{key}` is no network", key, entry, help=f"give {wanted}"
+            ) from error
 
     def vlans(self, table: dict[str, Any], key: str, entry: int = 0) -> frozenset[int]:
         values = self.list_of(table, key, int, entry)

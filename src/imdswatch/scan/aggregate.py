@@ -118,7 +118,10 @@ class Incidents:
         held = incident.combos.get(combo)
         if held is None or order < held[1].order:
             kept = {name: fields[name] for name in _KEPT if name in fields}
-            incident.combos[combo] = (1 if held is None else held[0] + 1, Sighting(order, verdict, kept, unit))
+            incident.combos[combo] = (
+                1 if held is None else held[0] + 1,
+                Sighting(order, verdict, kept, unit),
+            )
         else:
             incident.combos[combo] = (held[0] + 1, held[1])
         if verdict.stage >= _ANSWERED:
@@ -186,7 +189,13 @@ class Incidents:
 
     def __getstate__(self) -> dict[str, object]:
         """Return what travels between processes: incidents that were written out come along in memory."""
-        return {"open": dict(self.items()), "_limit": self._limit, "_each": self._each, "_shift": 0, "_runs": []}
+        return {
+            "open": dict(self.items()),
+            "_limit": self._limit,
+            "_each": self._each,
+            "_shift": 0,
+            "_runs": [],
+        }
 
     @property
     def written_out(self) -> bool:
@@ -211,7 +220,9 @@ def key_of(fields: Mapping[str, Any], suppressed_by: str | None) -> Key:
 def answerer(fields: Mapping[str, Any]) -> tuple[str, str, str, int]:
     """Return address, MAC address, NAT target and TTL of whoever answered; empty or -1 where unknown."""
     get = fields.get
-    claims = get("src_ip") in address.ENDPOINTS or get("nd_target") in address.ENDPOINTS or get("offered_route")
+    claims = (
+        get("src_ip") in address.ENDPOINTS or get("nd_target") in address.ENDPOINTS or get("offered_route")
+    )
     mac = get("src_mac") if claims else get("dst_mac")
     ip = get("src_ip") if claims else get("dst_ip")
     if ip is None or (ip not in address.ENDPOINTS and (asked := endpoint(fields)) in address.ENDPOINTS):
@@ -255,10 +266,13 @@ def to_finding(key: Key, incident: Incident, rules: Sequence[Rule], site: Site) 
         request=_request(sightings, asked),
         account=_account(sightings, site),
         evidence=tuple(
-            Evidence(s.order[4], f"{s.unit} {s.order[5]}", excerpt(s.fields)) for s in sightings[:_MAX_EVIDENCE]
+            Evidence(s.order[4], f"{s.unit} {s.order[5]}", excerpt(s.fields))
+            for s in sightings[:_MAX_EVIDENCE]
         ),
         cause=best.verdict.cause,
-        attack=tuple(dict.fromkeys(tag for slug in counts for r in rules if r.slug == slug for tag in r.attack)),
+        attack=tuple(
+            dict.fromkeys(tag for slug in counts for r in rules if r.slug == slug for tag in r.attack)
+        ),
         suppressed_by=suppressed or None,
         remedy=remedy(rule, best.verdict),
         fingerprint=fingerprint(victim or None, asked or None),
@@ -308,7 +322,9 @@ def _victim(victim: str, sightings: Sequence[Sighting]) -> dict[str, object]:
     )
 
 
-def _responders(best: Sighting, incident: Incident) -> tuple[dict[str, object], tuple[dict[str, object], ...]]:
+def _responders(
+    best: Sighting, incident: Incident
+) -> tuple[dict[str, object], tuple[dict[str, object], ...]]:
     if not incident.responders:
         return {}, ()
     names = sorted(incident.responders, key=lambda one: (-sum(map(bool, one[1:3])), one))
@@ -332,7 +348,9 @@ def _request(sightings: Sequence[Sighting], asked: str) -> dict[str, object]:
         name = _first(sightings, "dns_query")
         return _present(host=name or asked)
     get = shown.fields.get
-    return _present(method=get("method"), host=get("host") or asked, path=get("uri_path"), status=get("status"))
+    return _present(
+        method=get("method"), host=get("host") or asked, path=get("uri_path"), status=get("status")
+    )
 
 
 def _account(sightings: Sequence[Sighting], site: Site) -> dict[str, object]:
@@ -372,5 +390,3 @@ def excerpt(fields: Mapping[str, Any]) -> str:
     if get("user_agent"):
         parts.append(f"({get('user_agent')})")
     return redact(" ".join(parts))[:_EXCERPT]
-
-

@@ -1,8 +1,8 @@
 """What one event shows: its stage, severity, confidence and cause (DESIGN 3), from the rules that match it.
 
-Pure. A rule carries the stage that it can prove; two things temper it here: `requested` needs an HTTP request in the
-record (the bulletin's rule also matches bare flows, which are `attempted`), and what only the bulletin's rule sees,
-in a look-alike path or a query, is of low confidence.
+Pure. A rule carries the stage that it can prove; two things temper it here. The bulletin's rule joins addresses and
+requests, so its stage is what the event shows: `attempted` where only the address matched. And what it alone sees, in
+a look-alike path or a query, is of low confidence.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from imdswatch.rule import Rule
 BULLETIN = "aws-2025-021"
 
 _ATTEMPTED, _REQUESTED, _ANSWERED, _SERVED, _USED = range(5)
-_REQUEST_FIELDS = ("method", "uri_path", "url", "req_header", "status", "user_agent")
+_BULLETIN_PATHS = ("/latest/meta-data", "/latest/api/token")
+_BULLETIN_HEADER = "x-aws-ec2-metadata-token"
 _INFORMATIONAL, _LOW, _MEDIUM, _HIGH, _CRITICAL = range(5)
 assert STAGE_RANK["answered"] == _ANSWERED
 assert SEVERITY_RANK["critical"] == _CRITICAL
@@ -37,11 +38,10 @@ class Verdict(NamedTuple):
 
 def judge_event(rules: Sequence[Rule], matched: Sequence[int], fields: Mapping[str, Any]) -> Verdict:
     """Return what the matched rules (indices into `rules`, none suppressed) say of one event together."""
-    request = is_request(fields)
     stage, rule = -1, matched[0]
     for index in matched:
         rank = STAGE_RANK[rules[index].stage]
-        if rank == _REQUESTED and not request:
+        if rank == _REQUESTED and rules[index].slug == BULLETIN and not shows_request(fields):
             rank = _ATTEMPTED
         if rank > stage or (rank == stage and rules[rule].slug == BULLETIN):
             stage, rule = rank, index
@@ -51,13 +51,12 @@ def judge_event(rules: Sequence[Rule], matched: Sequence[int], fields: Mapping[s
     return Verdict(stage, severity, confidence, rule, _cause(stage, fields, cloud))
 
 
-def is_request(fields: Mapping[str, Any]) -> bool:
-    """Say whether the record shows an HTTP request and not only a connection; a CONNECT asks for a connection."""
-    if fields.get("method") == "CONNECT":
-        return False
-    if fields.get("dns_query") is not None:
-        return False
-    return any(fields.get(name) is not None for name in _REQUEST_FIELDS)
+def shows_request(fields: Mapping[str, Any]) -> bool:
+    """Say whether the record shows what the bulletin's rule calls an IMDS request: its paths or its header."""
+    url = fields.get("url")
+    if url is not None and any(path in urlpath.normal_url(url) for path in _BULLETIN_PATHS):
+        return True
+    return any(_BULLETIN_HEADER in name.lower() for name in fields.get("req_header") or ())
 
 
 def _severity(stage: int, fields: Mapping[str, Any]) -> int:
@@ -66,8 +65,7 @@ def _severity(stage: int, fields: Mapping[str, Any]) -> int:
     if stage == _ANSWERED:
         return _HIGH
     path = urlpath.normal_path(fields.get("uri_path") or "")
-    agent = fields.get("user_agent")
-    if agent is not None and clients.detector(agent) is not None and "/iam/" not in path:
+    if "/iam/" not in path and clients.detector(fields) is not None:
         return _INFORMATIONAL
     if stage == _REQUESTED and _wants_credentials(path, fields):
         return _MEDIUM
@@ -99,10 +97,7 @@ def _confidence(stage: int, rules: Sequence[Rule], matched: Sequence[int], field
 
 
 def _other_cloud(fields: Mapping[str, Any]) -> bool:
-    path = fields.get("uri_path")
-    if path is None or endpoint(fields) not in address.ENDPOINTS:
-        return False
-    return clients.other_cloud(urlpath.normal_path(path)) is not None
+    return clients.other_cloud(fields) is not None and endpoint(fields) in address.ENDPOINTS
 
 
 def _cause(stage: int, fields: Mapping[str, Any], cloud: bool) -> str:
@@ -110,7 +105,6 @@ def _cause(stage: int, fields: Mapping[str, Any], cloud: bool) -> str:
         return "cloud-application"
     if stage >= _ANSWERED:
         return "impersonation"
-    agent = fields.get("user_agent")
-    if agent is not None and clients.detector(agent) is not None:
+    if clients.detector(fields) is not None:
         return "cloud-application"
     return "misconfiguration" if fields.get("answered") is False else "unknown"

@@ -52,7 +52,9 @@ class FirstLook:
         """The rules that this look judges by."""
         return [self.rules[index] for index in self._indices]
 
-    def take(self, incidents: Incidents, fields: Mapping[str, Any], source: str, unit: str, position: int) -> int:
+    def take(
+        self, incidents: Incidents, fields: Mapping[str, Any], source: str, unit: str, position: int
+    ) -> int:
         """Judge one completed event and count it in the incidents; return how many rules matched."""
         matched = self._judge(fields)
         if not matched:
@@ -90,13 +92,23 @@ class Served:
 class SecondLook:
     """Judges events by the correlation rules: what victims of served credentials did afterwards."""
 
-    def __init__(self, rules: Sequence[Rule], index: int, site: Site, window: Window, served: Mapping[str, Served]) -> None:
+    def __init__(
+        self, rules: Sequence[Rule], index: int, site: Site, window: Window, served: Mapping[str, Served]
+    ) -> None:
         rule = rules[index]
         assert rule.correlation is not None
-        self.rules, self._index, self._site, self._window, self._served = tuple(rules), index, site, window, served
+        self.rules, self._index, self._site, self._window, self._served = (
+            tuple(rules),
+            index,
+            site,
+            window,
+            served,
+        )
         self._judge = compile_conditions([rule.correlation.base], site.values)
 
-    def take(self, incidents: Incidents, fields: Mapping[str, Any], source: str, unit: str, position: int) -> int:
+    def take(
+        self, incidents: Incidents, fields: Mapping[str, Any], source: str, unit: str, position: int
+    ) -> int:
         """Count one completed event if its victim was served credentials before; return 1 if so."""
         victim = victim_ip(fields) or victim_mac(fields) or fields.get("src_host")
         served = self._served.get(victim or "")
@@ -108,10 +120,14 @@ class SecondLook:
         if when is not None and when not in Window(served.since, served.until):
             return 0
         rule = self.rules[self._index]
-        muted = self._site.suppressed_by(rule.slug, STAGE_RANK[rule.stage], {**served.fields, "src_ip": victim})
+        muted = self._site.suppressed_by(
+            rule.slug, STAGE_RANK[rule.stage], {**served.fields, "src_ip": victim}
+        )
         combo = (self._index,)
         verdict = judge_event(self.rules, combo, fields)
-        incidents.add((victim or "", served.endpoint, muted or ""), combo, verdict, fields, source, unit, position)
+        incidents.add(
+            (victim or "", served.endpoint, muted or ""), combo, verdict, fields, source, unit, position
+        )
         return 1
 
 

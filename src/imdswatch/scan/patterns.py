@@ -26,7 +26,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
 from imdswatch import address
 from imdswatch.event import FIELDS, Kind
-from imdswatch.rule import And, Cidr, Exists, Match, Node, Not, Number, Or, Regex, Text
+from imdswatch.rule import And, Cidr, Exists, Match, Node, Not, Null, Number, Or, Regex, Text, Wild
 from imdswatch.scan.regexes import translate
 
 SLASH = r"(?:/|\\/|%(?:25)?2f|\\u002f)"
@@ -87,10 +87,35 @@ def needed(node: Node, presence: Presence) -> Needed:
     raise AssertionError(node)
 
 
+def minimal(patterns: Iterable[str]) -> list[str]:
+    """Drop patterns that another one makes needless: what contains `meta-data` need not be searched beside it."""
+    found = list(dict.fromkeys(patterns))
+    simple = {text: short for text in found if not re.search(r"[()\[\]{}|*+?]", short := text.replace(SEPARATOR, "\0"))}
+    lowered = {text: short.lower() for text, short in simple.items()}
+
+    def needless(text: str) -> bool:
+        if any(text.startswith(other + SEPARATOR) for other in found):
+            return True
+        mine = lowered.get(text)
+        if mine is None:
+            # Alternatives and repeats: only the fixed end of the pattern is looked at.
+            short = text.replace(SEPARATOR, "\0").lower()
+            mine = re.split(r"[()\[\]{}|*+?]", short)[-1]
+        return any(other != text and part in mine and (part != mine or other < text) for other, part in lowered.items())
+
+    return [text for text in found if not needless(text)]
+
+
 def _match(match: Match, presence: Presence) -> Needed:
+    if match.field is not None and not isinstance(match.test, Null) and match.test != Exists(False):
+        given = presence(match.field)
+        if given is not None and not given:
+            return ()  # no schema fills this field
     kind = FIELDS[match.field].kind if match.field is not None else Kind.TEXT
     match match.test:
         case Text(parts, _):
+            if kind is Kind.PATH and Wild.ONE in parts and (found := _path_with_wildcards(parts)) is not None:
+                return found
             literals = [part for part in parts if isinstance(part, str)]
             return _text(kind, literals, whole=len(parts) == 1)
         case Regex(pattern, flags):
@@ -146,6 +171,33 @@ def _path(kind: Kind, literals: list[str]) -> Needed:
     return (best,) if best is not None and best.weight >= _MIN_RUN else None
 
 
+def _path_with_wildcards(parts: tuple[str | Wild, ...]) -> Needed:
+    """Return one pattern for `/20??-??-??/dynamic/*`: its heaviest piece with what stands before the wildcards.
+
+    The piece alone would stand in too many records, all pieces together are slow to search.
+    """
+    pieces = [(index, part) for index, part in enumerate(parts) if isinstance(part, str)]
+    index, piece = max(pieces, key=lambda one: len(one[1]))
+    gap = parts[max(0, index - 2) : index]
+    if len(gap) < 2 or gap[1] is not Wild.ONE or "//" in piece or "/." in piece:
+        return None
+    before, ones = _before(parts, index)
+    if not before or not re.fullmatch(r"[A-Za-z0-9_.:/\-]+", piece) or not before[-1].isalnum() and before[-1] != "-":
+        return None
+    body = SEPARATOR.join(re.escape(segment) for segment in piece.rstrip("/").split("/"))
+    return (Pattern(f"{re.escape(before[-1])}[^\\n]{{{ones},{12 * ones}}}{body}", len(piece)),)
+
+
+def _before(parts: tuple[str | Wild, ...], index: int) -> tuple[str, int]:
+    """Return the literal before the single-character wildcards that stand before parts[index], and their number."""
+    ones = 0
+    while index > 0 and parts[index - 1] is Wild.ONE:
+        index -= 1
+        ones += 1
+    before = parts[index - 1] if index > 0 else ""
+    return (before if isinstance(before, str) else ""), ones
+
+
 def _segments(kind: Kind, piece: str) -> Pattern | None:
     segments = [segment for segment in piece.split("/") if segment]
     if "/" not in piece and _address_like(piece) and kind is Kind.URL:
@@ -171,8 +223,12 @@ def _address_like(text: str) -> bool:
 
 def _regex(kind: Kind, pattern: str, flags: int) -> Needed:
     if kind in (Kind.TEXT, Kind.URL, Kind.PATH):
-        lead = pattern.removeprefix("^").removeprefix("/")  # what stands before the first segment adds nothing
-        done = translate(pattern if kind is Kind.TEXT else lead, flags, None if kind is Kind.TEXT else SEPARATOR)
+        lead = pattern.removeprefix("^").removeprefix(
+            "/"
+        )  # what stands before the first segment adds nothing
+        done = translate(
+            pattern if kind is Kind.TEXT else lead, flags, None if kind is Kind.TEXT else SEPARATOR
+        )
         if done and min(weight for _, weight in done) >= _MIN_RUN:
             if kind is not Kind.URL or not _spans_columns(pattern):
                 return tuple(Pattern(*one) for one in done)

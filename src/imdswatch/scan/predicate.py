@@ -80,13 +80,19 @@ def compile_rules(rules: Sequence[Rule], site_values: Mapping[str, Sequence[str]
 def compile_conditions(conditions: Sequence[Node], site_values: Mapping[str, Sequence[str]]) -> Judge:
     """Return the function that judges one event by all conditions at once; pure, no I/O, never raises on an event."""
     program = _Program(site_values)
-    rows = [f"    if {program.expression(node)}: out.append({index})" for index, node in enumerate(conditions)]
+    rows = [
+        f"    if {program.expression(node)}: out.append({index})" for index, node in enumerate(conditions)
+    ]
     source = "\n".join(
         [
             "def judge(fields):",
             "    get = fields.get",
             *(f"    f_{name} = get({name!r})" for name in sorted(program.used)),
-            *([f"    {' = '.join(f'm{n}' for n in range(len(program.memo)))} = None"] if program.memo else []),
+            *(
+                [f"    {' = '.join(f'm{n}' for n in range(len(program.memo)))} = None"]
+                if program.memo
+                else []
+            ),
             "    out = []",
             *rows,
             "    return out",
@@ -103,19 +109,30 @@ class _Program:
         self.site_values = site_values
         self.used: set[str] = set()
         self.bound: dict[str, Any] = {}
-        self.memo: dict[Match, int] = {}
+        self.memo: dict[Match | tuple[Match, ...], int] = {}
 
     def expression(self, node: Node) -> str:
         match node:
             case And(nodes):
                 return "(" + " and ".join([self.expression(child) for child in nodes] or ["True"]) + ")"
             case Or(nodes):
-                return "(" + " or ".join([self.expression(child) for child in nodes] or ["False"]) + ")"
+                return "(" + " or ".join([self._alternative(child) for child in _joined(nodes)] or ["False"]) + ")"
             case Not(inner):
                 return f"(not {self.expression(inner)})"
             case Match():
                 return self._memoised(node)
         raise AssertionError(node)
+
+    def _alternative(self, child: Node | tuple[Match, ...]) -> str:
+        if not isinstance(child, tuple):
+            return self.expression(child)
+        name = child[0].field
+        assert name is not None
+        self.used.add(name)
+        slot = self.memo.setdefault(child, len(self.memo))
+        check = any_text_check(FIELDS[name].kind, [m.test for m in child if isinstance(m.test, Text)])
+        self.bound[f"c{slot}"] = any_check(check) if FIELDS[name].many else check
+        return f"(m{slot} if m{slot} is not None else (m{slot} := f_{name} is not None and c{slot}(f_{name})))"
 
     def _memoised(self, match: Match) -> str:
         plain = self._plain(match)
@@ -136,7 +153,9 @@ class _Program:
             return f"({local} is {'not ' if test.value else ''}None)"
         if isinstance(test, Null):
             self.used.add(name)
-            return f"(not {local} and {local} is not False and {local} != 0)" if not many else f"(not {local})"
+            return (
+                f"(not {local} and {local} is not False and {local} != 0)" if not many else f"(not {local})"
+            )
         if isinstance(test, Bool) and FIELDS[name].kind is Kind.BOOL:
             self.used.add(name)
             return f"({local} is {test.value})"
@@ -159,7 +178,9 @@ class _Program:
         if isinstance(test, FieldRef):
             self.used.add(test.other)
             self.bound[key] = reference_check(test)
-            return f"(f_{name} is not None and f_{test.other} is not None and {key}(f_{name}, f_{test.other}))"
+            return (
+                f"(f_{name} is not None and f_{test.other} is not None and {key}(f_{name}, f_{test.other}))"
+            )
         if isinstance(test, Placeholder):
             values = {fold(str(value)) for value in self.site_values.get(test.name, ())}
             self.bound[key] = values_check(values, FIELDS[name].many)
@@ -167,6 +188,65 @@ class _Program:
             check = value_check(FIELDS[name].kind, test)
             self.bound[key] = any_check(check) if FIELDS[name].many else check
         return f"(f_{name} is not None and {key}(f_{name}))"
+
+
+def _joined(nodes: tuple[Node, ...]) -> list[Node | tuple[Match, ...]]:
+    """Join alternatives on the same text field into one test: a rule lists dozens of paths."""
+    out: list[Node | tuple[Match, ...]] = []
+    groups: dict[str, list[Match]] = {}
+    for node in nodes:
+        if isinstance(node, Match) and node.field is not None and _joinable(node):
+            groups.setdefault(node.field, []).append(node)
+        else:
+            out.append(node)
+    return out + [group[0] if len(group) == 1 else tuple(group) for group in groups.values()]
+
+
+def _joinable(match: Match) -> bool:
+    kind = FIELDS[match.field].kind if match.field else None
+    if not isinstance(match.test, Text) or match.test.cased or _is_spelled(match.test.parts):
+        return False
+    return kind in (Kind.URL, Kind.PATH, Kind.TEXT)
+
+
+def any_text_check(kind: Kind, tests: Sequence[Text]) -> Check:
+    """Return one check that holds where any of these caseless texts matches; quick for long lists."""
+    subject = _subject(kind, cased=False, spelled=False)
+    exact: set[str] = set()
+    starts: list[str] = []
+    ends: list[str] = []
+    inside: list[str] = []
+    rest: list[str] = []
+    for test in tests:
+        match tuple(fold(part) if isinstance(part, str) else part for part in test.parts):
+            case (str(text),):
+                exact.add(text)
+            case (str(text), Wild.ANY):
+                starts.append(text)
+            case (Wild.ANY, str(text)):
+                ends.append(text)
+            case (Wild.ANY, str(text), Wild.ANY):
+                inside.append(text)
+            case parts:
+                rest.append(_as_regex(parts))
+    head, tail, pieces = tuple(starts), tuple(ends), tuple(inside)
+    others = re.compile("|".join(rest), re.DOTALL).fullmatch if rest else None
+
+    @lru_cache(maxsize=1 << 12)
+    def known(text: str) -> bool:
+        return (
+            text in exact
+            or text.startswith(head)
+            or text.endswith(tail)
+            or any(piece in text for piece in pieces)
+            or (others is not None and others(text) is not None)
+        )
+
+    return lambda value: known(subject(value))
+
+
+def _as_regex(parts: Sequence[str | Wild]) -> str:
+    return "".join(re.escape(p) if isinstance(p, str) else ".*" if p is Wild.ANY else "." for p in parts)
 
 
 def any_check(check: Check) -> Check:
@@ -290,10 +370,15 @@ def _host_text(host: str) -> str:
     return address.parse_host(host) or fold(address.split_port(host)[0]).rstrip(".")
 
 
+def _is_spelled(parts: Sequence[str | Wild]) -> bool:
+    whole = "".join(part for part in parts if isinstance(part, str))
+    return any(mark in whole for mark in ("%", "//", "/."))
+
+
 def _text_check(kind: Kind, test: Text) -> Check:
     literals = [part for part in test.parts if isinstance(part, str)]
     whole = "".join(literals)
-    spelled = any(mark in whole for mark in ("%", "//", "/."))
+    spelled = _is_spelled(test.parts)
     if len(test.parts) == 1 and literals:
         exact = _exact_check(kind, whole, test.cased)
         if exact is not None:
@@ -313,9 +398,7 @@ def _text_check(kind: Kind, test: Text) -> Check:
             return lambda value: subject(value).startswith(text)
         case (Wild.ANY, str(text)):
             return lambda value: subject(value).endswith(text)
-    pattern = re.compile(
-        "".join(re.escape(p) if isinstance(p, str) else ".*" if p is Wild.ANY else "." for p in parts), re.DOTALL
-    )
+    pattern = re.compile(_as_regex(parts), re.DOTALL)
     return lambda value: pattern.fullmatch(subject(value)) is not None
 
 

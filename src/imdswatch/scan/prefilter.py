@@ -8,15 +8,14 @@ record is parsed, and `notes` says which rule it was.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import hyperscan
 
 from imdswatch.errors import RuleError
 from imdswatch.event import FIELDS, Kind
 from imdswatch.rule import Node, matches
-from imdswatch.scan.patterns import Presence, hatches, needed
-
-Buffer = bytes | bytearray | memoryview
+from imdswatch.scan.patterns import Presence, hatches, minimal, needed
 
 
 class Prefilter:
@@ -27,15 +26,15 @@ class Prefilter:
         self._ends: list[int] = []
         self._database = None if everything or not self.patterns else _compile(self.patterns)
 
-    def ends(self, data: Buffer) -> list[int]:
-        """Return the end offsets of all matches in the data, ascending; the list is reused by the next call."""
+    def ends(self, data: Any) -> list[int]:
+        """Return the end offsets of all matches in the data (any buffer), ascending; reused by the next call."""
         ends = self._ends
         ends.clear()
         if self._database is not None:
             self._database.scan(data, match_event_handler=self._note)
         return ends
 
-    def touches(self, data: Buffer) -> bool:
+    def touches(self, data: Any) -> bool:
         """Say whether the data must be parsed."""
         return self.everything or bool(self.ends(data))
 
@@ -88,5 +87,4 @@ def build(
     if unbound:
         note = f"no fixed text to search for in {', '.join(unbound)}: every record is parsed, which is slower"
         return Prefilter((), True, (note,))
-    return Prefilter([*patterns, *(hatches(kinds) if kinds else [])], False)
-
+    return Prefilter([*minimal(patterns), *(hatches(kinds) if kinds else [])], False)

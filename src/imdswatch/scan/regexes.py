@@ -55,7 +55,8 @@ def _item(op: Any, value: Any, slash: str | None) -> list[tuple[str, int]]:
         found = [one for branch in value[1] for one in _sequence(list(branch), slash)]
         return [("", 0)] if ("", 0) in found else found  # an empty alternative asks for nothing
     if op in (c.MAX_REPEAT, c.MIN_REPEAT, c.POSSESSIVE_REPEAT):
-        return [_repeat(*value, slash)]
+        low, high, inner = value
+        return [_repeat(low, high, inner, slash)]
     if op is c.IN:
         return [(_char_class(value), 0)]
     if op is c.AT or op is c.ASSERT or op is c.ASSERT_NOT:

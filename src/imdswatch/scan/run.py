@@ -79,7 +79,8 @@ class Scan:
 
     def _build(self, rules: list[tuple[str, Rule]], second: bool = False) -> Prefilter:
         conditions = [
-            (slug, rule.correlation.base if second and rule.correlation else rule.condition) for slug, rule in rules
+            (slug, rule.correlation.base if second and rule.correlation else rule.condition)
+            for slug, rule in rules
         ]
         schemas = self._options.schemas
         return build(conditions, schemas.presence, schemas.always)
@@ -119,7 +120,9 @@ class Scan:
             if not served:
                 continue
             for name in self._once:
-                yield self._skip(Skipped(name, "", f"cannot be read twice, so {rule.slug} was not looked for in it"))
+                yield self._skip(
+                    Skipped(name, "", f"cannot be read twice, so {rule.slug} was not looked for in it")
+                )
             self._look = SecondLook(options.rules, index, options.site, options.window, served)
             self._prefilter = self._build([(rule.slug, rule)], second=True)
             for _ in self._pass(counting=False):
@@ -144,7 +147,9 @@ class Scan:
                 self._incidents.merge(incidents)
             base += outcome.lines
             if counting:
-                shown = [_shifted(s, base - outcome.lines) for s in outcome.skipped] if part else outcome.skipped
+                shown = (
+                    [_shifted(s, base - outcome.lines) for s in outcome.skipped] if part else outcome.skipped
+                )
                 for skipped in shown:
                     yield self._skip(skipped)
                 if outcome.more_skipped:
@@ -274,7 +279,12 @@ class Scan:
             outcome.packed += _size(source)
 
     def _text(
-        self, name: str, mtime: float | None, data: Iterator[Block | Skipped] | Iterator[Block], outcome: Outcome, first: bool = True
+        self,
+        name: str,
+        mtime: float | None,
+        data: Iterator[Block | Skipped] | Iterator[Block],
+        outcome: Outcome,
+        first: bool = True,
     ) -> None:
         options = self._options
         reader = options.schemas.reader(
@@ -318,5 +328,3 @@ def _gravest_first(finding: Finding) -> tuple[object, ...]:
         finding.evidence[0].source,
         finding.evidence[0].position,
     )
-
-

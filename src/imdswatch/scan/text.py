@@ -29,7 +29,9 @@ _MAX_SKIPPED = 1000  # of one stream; what is beyond is counted in one line
 class Look(Protocol):
     """What judges an event: `imdswatch.scan.judging`."""
 
-    def take(self, incidents: Incidents, fields: dict[str, Any], source: str, unit: str, position: int) -> int:
+    def take(
+        self, incidents: Incidents, fields: dict[str, Any], source: str, unit: str, position: int
+    ) -> int:
         """Judge one completed event and count it."""
 
 
@@ -56,7 +58,9 @@ class Outcome:
 class TextScan:
     """Scans one stream; `reader` must be fresh for each file."""
 
-    def __init__(self, name: str, prefilter: Prefilter, reader: RecordReader, look: Look, outcome: Outcome) -> None:
+    def __init__(
+        self, name: str, prefilter: Prefilter, reader: RecordReader, look: Look, outcome: Outcome
+    ) -> None:
         self._name, self._prefilter, self._reader, self._look = name, prefilter, reader, look
         self._outcome = outcome
         self._lines = 0  # before the next block
@@ -69,7 +73,11 @@ class TextScan:
         if first is None:
             return
         stream = chain([first], stream)
-        if first_part and not first.overlong and looks_multiline_json(bytes(first.buffer[: min(first.length, _HEAD)])):
+        if (
+            first_part
+            and not first.overlong
+            and looks_multiline_json(bytes(first.buffer[: min(first.length, _HEAD)]))
+        ):
             self._objects(stream)
             return
         for number, block in enumerate(stream):
@@ -139,7 +147,9 @@ class TextScan:
         """Search a piece of a record that is too long to parse: what stands in it is still told."""
         outcome, line = self._outcome, self._lines + 1
         with memoryview(block.buffer) as view:
-            ends = [block.length] if self._prefilter.everything else self._prefilter.ends(view[: block.length])
+            ends = (
+                [block.length] if self._prefilter.everything else self._prefilter.ends(view[: block.length])
+            )
         if ends and self._long_line != line:
             self._long_line = line
             reason = f"record is longer than {len(block.buffer) >> 20} MiB; searched, but not parsed"

@@ -1,0 +1,340 @@
+"""The command line: the only module that prints, exits or reads the arguments.
+
+Commands stay thin: they turn options into values, call one capability, and hand results to a sink. Exit codes
+(DESIGN 6): 0 clean and complete, 1 findings, 2 wrong usage or configuration, 3 nothing found but something skipped,
+70 our own bug. Heavy modules are imported where they are used, so that `--version` and `--help` stay instant.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, tzinfo
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+
+from imdswatch import __version__
+from imdswatch.errors import ImdswatchError, UsageError
+from imdswatch.finding import STAGE_RANK, STAGES
+
+if TYPE_CHECKING:
+    from imdswatch.scan.run import Scan
+    from imdswatch.schema import Schemas
+
+FOUND, WRONG, SKIPPED, BUG = 1, 2, 3, 70
+_FORMATS = ("text", "ndjson", "csv")
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Example: imdswatch scan /var/log/zeek /var/log/squid --site site.toml",
+)
+@click.version_option(__version__, prog_name="imdswatch", message="%(prog)s %(version)s")
+def main() -> None:
+    """Find IMDS impersonation outside AWS (bulletin AWS-2025-021).
+
+    On EC2 the Instance Metadata Service answers at 169.254.169.254 and fd00:ec2::254. Outside EC2 nothing does,
+    unless somebody on the network wants AWS tools to work in a stranger's account. imdswatch reads the logs that
+    a network has and says which hosts asked, whether anything answered, and what to do.
+    """
+
+
+class _Moment(click.ParamType):  # type: ignore[type-arg]
+    """A point in time: ISO 8601; without a zone it is UTC."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(
+                f"{value!r} is no ISO 8601 time, such as 2026-11-22 or 2026-11-22T01:00:00Z", param, ctx
+            )
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+class _Zone(click.ParamType):  # type: ignore[type-arg]
+    """A time zone name of the IANA database."""
+
+    name = "zone"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tzinfo:
+        if isinstance(value, tzinfo):
+            return value
+        from zoneinfo import ZoneInfo
+
+        try:
+            return ZoneInfo(value)
+        except (ValueError, OSError):
+            self.fail(f"{value!r} is no time zone, such as Europe/Berlin", param, ctx)
+
+
+class _Day(click.ParamType):  # type: ignore[type-arg]
+    """A calendar day."""
+
+    name = "date"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
+        if isinstance(value, date):
+            return value
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is no date, such as 2026-11-22", param, ctx)
+
+
+def _common(command: Callable[..., int]) -> Callable[..., int]:
+    """Add the options that every command with findings has."""
+    for option in reversed(
+        (
+            click.option(
+                "--site", type=click.Path(path_type=Path), metavar="FILE", help="What this network is (TOML)."
+            ),
+            click.option(
+                "--rules",
+                type=click.Path(path_type=Path),
+                metavar="DIR",
+                help="Rules over the built-in ones.",
+            ),
+            click.option(
+                "--schemas", type=click.Path(path_type=Path), metavar="DIR", help="Schemas over the built-in."
+            ),
+            click.option("--format", "form", type=click.Choice(_FORMATS), default="text", show_default=True),
+            click.option(
+                "-o", "--output", type=click.Path(path_type=Path), metavar="PATH", help="Write here."
+            ),
+            click.option("--show-suppressed", is_flag=True, help="List what the site file suppresses, too."),
+            click.option("--fail-on", type=click.Choice(STAGES), metavar="STAGE", help=_FAIL_ON),
+            click.option("-q", "--quiet", is_flag=True, help="No progress, no warnings."),
+            click.option("-v", "--verbose", is_flag=True, help="Say more; show the trace of our own bugs."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+_FAIL_ON = f"Exit with 1 only from this stage on: {', '.join(STAGES)}."
+
+
+@main.command(
+    epilog="Examples: imdswatch scan /var/log | zcat http.log.gz | imdswatch scan - | "
+    "imdswatch scan logs --format ndjson -o findings.ndjson"
+)
+@click.argument("paths", nargs=-1, required=True, metavar="PATH... [-]")
+@_common
+@click.option("--schema", metavar="NAME", help="Read every record by this schema (else recognised).")
+@click.option("--since", type=_Moment(), help="Only events from this time on; those without a time count.")
+@click.option("--until", type=_Moment(), help="Only events up to this time.")
+@click.option("--timezone", type=_Zone(), default="UTC", help="Zone of times that name none (default UTC).")
+@click.option("--as-of", type=_Day(), help="Day on which suppressions expire or not (default today, UTC).")
+@click.option("-j", "--jobs", type=click.IntRange(1, 256), help="Processes (default: one for each core).")
+@click.option("--each", is_flag=True, help="One finding an event, not one a victim and endpoint.")
+@click.option("--engine", type=click.Choice(("auto", "local")), default="auto", help="Where to run (here).")
+def scan(paths: tuple[str, ...], **options: Any) -> int:
+    """Search logs for IMDS use: files, folders, - for standard input; compressed or not.
+
+    What a file is, is recognised by content. Findings come with the stage the impersonation reached, who asked,
+    who answered, where it stands, and what to do next.
+    """
+    run = _scan_of(paths, options)
+    counted = skipped = 0
+    threshold = STAGE_RANK[options["fail_on"] or STAGES[0]]
+    from imdswatch.finding import Finding
+
+    with _sink_of(options) as sink:
+        for result in run.results():
+            if isinstance(result, Finding):
+                sink.finding(result)
+                counted += result.suppressed_by is None and STAGE_RANK[result.stage] >= threshold
+            else:
+                sink.skipped(result)
+                skipped += 1
+        sink.close(run.summary)
+    return FOUND if counted else SKIPPED if skipped else 0
+
+
+def _scan_of(paths: tuple[str, ...], options: dict[str, Any]) -> Scan:
+    from imdswatch.rule import load_rules
+    from imdswatch.scan.judging import Window
+    from imdswatch.scan.run import Options, Scan
+    from imdswatch.schema import load_schemas
+    from imdswatch.site import Site, load_site
+
+    rules = load_rules(options["rules"])
+    schemas = load_schemas(options["schemas"])
+    if options["schema"] is not None and options["schema"] not in schemas.names:
+        raise UsageError(f"there is no schema `{options['schema']}`", help="`imdswatch schemas` lists them")
+    as_of = options["as_of"] or datetime.now(UTC).date()
+    site = load_site(options["site"], [r.slug for r in rules], as_of) if options["site"] else Site()
+    if not options["quiet"]:
+        for warning in site.warnings:
+            click.echo(f"warning: {warning}", err=True)
+    chosen = Options(
+        rules=rules,
+        site=site,
+        schemas=schemas,
+        schema=options["schema"],
+        window=Window(options["since"], options["until"]),
+        timezone=options["timezone"],
+        jobs=options["jobs"] or len(os.sched_getaffinity(0)),
+        each=options["each"],
+    )
+    return Scan(paths, chosen, _progress(paths, options))
+
+
+def _progress(paths: tuple[str, ...], options: dict[str, Any]) -> Callable[[int], None] | None:
+    if options["quiet"] or not sys.stderr.isatty():
+        return None
+    from imdswatch.report.progress import progress_bar
+
+    return progress_bar(paths, sys.stderr)
+
+
+@contextmanager
+def _sink_of(options: dict[str, Any]) -> Iterator[Any]:
+    from imdswatch.report import open_sink
+
+    with _handle(options["output"]) as handle:
+        terminal = handle.isatty()
+        color = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        width = os.get_terminal_size(handle.fileno()).columns if terminal else None
+        yield open_sink(
+            options["form"], handle, color=color, show_suppressed=options["show_suppressed"], width=width
+        )
+        handle.flush()
+
+
+@contextmanager
+def _handle(output: Path | None) -> Iterator[TextIO]:
+    if output is None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", newline="")
+        yield sys.stdout
+        return
+    try:
+        handle = output.open("w", encoding="utf-8", errors="backslashreplace", newline="")
+    except OSError as error:
+        raise UsageError(
+            f"cannot write the output: {(error.strerror or str(error)).lower()}", file=str(output)
+        ) from error
+    with handle:
+        yield handle
+
+
+@main.command(epilog="Examples: imdswatch rules | imdswatch rules imds-answered")
+@click.argument("slug", required=False)
+@click.option(
+    "--rules", "overlay", type=click.Path(path_type=Path), metavar="DIR", help="Rules over the built-in ones."
+)
+def rules(slug: str | None, overlay: Path | None) -> int:
+    """List the rules, or show one: what it means, what it cannot see, its Sigma text."""
+    from imdswatch.report.catalogue import show_rule, show_rules
+    from imdswatch.rule import load_rules
+
+    loaded = load_rules(overlay)
+    if slug is None:
+        click.echo(show_rules(loaded))
+        return 0
+    for rule in loaded:
+        if rule.slug == slug:
+            click.echo(show_rule(rule))
+            return 0
+    raise UsageError(f"there is no rule `{slug}`", help="`imdswatch rules` lists them")
+
+
+@main.group(
+    invoke_without_command=True, epilog="Examples: imdswatch schemas | imdswatch schemas detect access.log"
+)
+@click.option(
+    "--schemas", "overlay", type=click.Path(path_type=Path), metavar="DIR", help="Schemas over the built-in."
+)
+@click.pass_context
+def schemas(ctx: click.Context, overlay: Path | None) -> int:
+    """List the log layouts that are known, show one, or say what a file is."""
+    from imdswatch.schema import load_schemas
+
+    ctx.obj = load_schemas(overlay)
+    if ctx.invoked_subcommand is None:
+        from imdswatch.report.catalogue import show_schemas
+
+        click.echo(show_schemas(ctx.obj))
+    return 0
+
+
+@schemas.command("show", epilog="Example: imdswatch schemas show zeek_http")
+@click.argument("name")
+@click.pass_obj
+def schemas_show(known: Schemas, name: str) -> int:
+    """Show one schema: where each field comes from, what it cannot carry, what switches on what."""
+    from imdswatch.report.catalogue import show_schema
+
+    if name not in known.names:
+        raise UsageError(f"there is no schema `{name}`", help="`imdswatch schemas` lists them")
+    click.echo(show_schema(known[name]))
+    return 0
+
+
+@schemas.command("detect", epilog="Example: imdswatch schemas detect /var/log/squid/access.log")
+@click.argument("file")
+@click.option(
+    "--rules", "overlay", type=click.Path(path_type=Path), metavar="DIR", help="Rules over the built-in ones."
+)
+@click.pass_obj
+def schemas_detect(known: Schemas, file: str, overlay: Path | None) -> int:
+    """Say what a file is, and which rules it can and cannot ever fire, and why."""
+    from imdswatch.report.catalogue import show_detected
+    from imdswatch.rule import load_rules
+    from imdswatch.scan.detect import detect
+
+    found = detect(file, known, load_rules(overlay))
+    click.echo(show_detected(found))
+    return 0 if found.schemas else SKIPPED
+
+
+def invoke(arguments: list[str] | None = None) -> int:
+    """Run one command line and return its exit code; prints errors to stderr. The one place that catches all."""
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        code = main.main(args=words, prog_name="imdswatch", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return WRONG
+    except click.ClickException as error:
+        error.show(sys.stderr)
+        return WRONG
+    except click.exceptions.Abort:
+        return 128 + signal.SIGINT
+    except ImdswatchError as error:
+        click.echo(f"error: {error}", err=True)
+        return WRONG
+    except BrokenPipeError:
+        # The reader of our output went away, as in `imdswatch … | head`: nothing is wrong.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except Exception as error:
+        if "-v" in words or "--verbose" in words:
+            import traceback
+
+            traceback.print_exc()
+        click.echo(
+            f"imdswatch has a bug: {type(error).__name__}. Run it with -v and tell us what it shows.",
+            err=True,
+        )
+        return BUG
+
+
+def run() -> None:
+    """Entry point of the console script."""
+    sys.exit(invoke())
