@@ -25,6 +25,7 @@ from imdswatch.read.unpack import Deflated, Zstd, bzip2, xz
 
 _EXTENDED = 1 << 20  # an extended header larger than this (a name!) is not kept
 _EOCD = 22
+_YEAR_10000 = 253402300800  # beyond that, Python has no dates
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +98,11 @@ def _tar_number(field: bytes) -> int | None:
 
 def _tar_time(block: bytes, extended: dict[str, str]) -> float | None:
     try:
-        return float(extended["mtime"])
+        time = float(extended["mtime"])
     except (KeyError, ValueError):
-        return _tar_number(block[136:148])
+        number = _tar_number(block[136:148])
+        time = -1.0 if number is None else float(number)
+    return time if 0 <= time < _YEAR_10000 else None
 
 
 def _tar_name(block: bytes) -> str:

@@ -202,37 +202,42 @@ class Limited(Reader):
 class Peeked(Reader):
     """Another reader whose first bytes can be looked at, and given back."""
 
-    def __init__(self, below: Reader, held: bytes = b"") -> None:
+    def __init__(self, below: Reader) -> None:
         super().__init__()
-        self._below, self._held = below, held
+        self._below = below
+        self._held, self._at = b"", 0  # held[at:] comes before what is below; an index, for cutting would copy
 
     def peek(self, n: int) -> bytes:
         """Return the next n bytes without taking them; fewer only before the end or before damage."""
-        parts, size = [self._held], len(self._held)
-        try:
-            while size < n and (data := self._below.read(n - size)):
-                parts.append(data)
-                size += len(data)
-        except Damage:
-            pass  # the reader below remembers it and says so again when we come there
-        self._held = b"".join(parts)
-        return self._held[:n]
+        if len(self._held) - self._at < n:
+            parts, size = [self._held[self._at :]], len(self._held) - self._at
+            try:
+                while size < n and (data := self._below.read(n - size)):
+                    parts.append(data)
+                    size += len(data)
+            except Damage:
+                pass  # the reader below remembers it and says so again when we come there
+            self._held, self._at = b"".join(parts), 0
+        return self._held[self._at : self._at + n]
 
     def back(self, data: bytes) -> None:
         """Give bytes back, to be read again first."""
-        self._held = data + self._held
+        self._held, self._at = data + self._held[self._at :], 0
         self.offset -= len(data)
 
     def _more(self, n: int) -> bytes:
-        if self._held:
-            data, self._held = self._held[:n], self._held[n:]
+        if self._at < len(self._held):
+            data = self._held[self._at : self._at + n]
+            self._at += len(data)
             return data
+        self._held, self._at = b"", 0
         return self._below.read(n)
 
     def readinto(self, view: memoryview) -> int:
         """Fill the start of `view`; once what was held is gone, without a copy of our own."""
-        if self._held:
+        if self._at < len(self._held):
             return super().readinto(view)
+        self._held, self._at = b"", 0
         count = self._below.readinto(view)
         self.offset += count
         return count
