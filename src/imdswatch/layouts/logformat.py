@@ -20,7 +20,6 @@ from imdswatch.yamlfile import Table
 
 _NO_ESCAPE = re.compile(r"(?!)")
 _ESCAPE = re.compile(r"(?:\\x[0-9A-Fa-f]{2})+|\\(.)", re.DOTALL)
-_QUOTE_ESCAPE = re.compile(r"\\([\"\\])")
 _CONTROL = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "v": "\v", "f": "\f"}
 _MOST_QUOTES = 200  # Squid escapes no quotes; a line full of them would let the expression try every pairing
 
@@ -47,8 +46,8 @@ class Dialect(NamedTuple):
     free: frozenset[str]
     """Codes whose value may have blanks (user names come from the client)."""
     escape: re.Pattern[str]
-    """What a backslash does inside quotes: Apache and nginx write `\\xHH`, Squid's own formats `\\"` (its combined
-    nothing), HAProxy encodes otherwise."""
+    """What a backslash does inside quotes: Apache and nginx write `\\xHH`; Squid's own formats escape a quote, its
+    combined format nothing, and no reader can tell them apart, so it stays as logged; HAProxy encodes otherwise."""
     nothing: dict[str, str]
     """What the server writes where it knows nothing, if that is not `-`."""
 
@@ -59,7 +58,7 @@ DIALECTS: dict[str, Dialect] = {
         frozenset({"tl", "tg"}),
         frozenset({">p", "<p", ">lp", "<lp", "lp"}),
         frozenset({"un", "ui", "ul", "us", "ue"}),
-        _QUOTE_ESCAPE,
+        _NO_ESCAPE,
         {"tu": "000", "tr": "0", "Hs": "000", "<st": "0", "st": "0", "ts": "0", "rv": "1.1", "Ss": "TCP_MISS",
          "Sh": "HIER_DIRECT", "rm": "NONE", ">eui": "00:00:00:00:00:00", "tl": "01/Jan/1970:00:00:00 +0000"},
     ),
@@ -229,8 +228,6 @@ class LogFormat:
             value = to_plain(sources[token.code]) if token.code in sources else nothing.get(token.bare, "-")
             if quotes % 2 and self.dialect in ("apache", "nginx"):
                 value = re.sub(r'[\x00-\x1f"\\]', lambda found: f"\\x{ord(found[0]):02X}", value)
-            elif quotes % 2 and self.dialect == "squid":
-                value = re.sub(r'(["\\])', r"\\\1", value)
             value = value.replace("\n", " ").replace("\r", " ")
             if self.dialect == "apache" and token.bare == "t" and not "".join(out).endswith("["):
                 value = f"[{value}]"
