@@ -205,7 +205,7 @@ class Peeked(Reader):
     def __init__(self, below: Reader) -> None:
         super().__init__()
         self._below = below
-        self._held, self._at = b"", 0  # held[at:] comes before what is below; an index, for cutting would copy
+        self._held, self._at = b"", 0  # held[at:] comes before what is below; cutting would copy
 
     def peek(self, n: int) -> bytes:
         """Return the next n bytes without taking them; fewer only before the end or before damage."""
