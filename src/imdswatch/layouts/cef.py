@@ -17,7 +17,7 @@ from imdswatch.yamlfile import Table
 
 _START = re.compile(r"CEF: ?\d+(?:\.\d+)?\|")
 _HEADER = re.compile(r"((?:[^|\\]++|\\.)*+)\|")
-_PAIR = re.compile(r"(?:^|[ \t])([A-Za-z0-9_.\-\[\]]+)=")
+_PAIR = re.compile(r"[ \t]([A-Za-z0-9_.\-\[\]]+)=")
 _NAMES = ("cefDeviceVendor", "cefDeviceProduct", "cefDeviceVersion", "cefSignatureId", "cefName", "cefSeverity")
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _LETTERS = {"n": "\n", "r": "\r"}
@@ -61,9 +61,9 @@ class Cef:
                 return Malformed("CEF header is cut short")
             sources[name] = _plain(found[1])
             at = found.end()
-        parts = _PAIR.split(text[at:])
-        for key, value in zip(parts[1::2], parts[2::2], strict=True):
-            sources[key] = _plain(value.strip())
+        parts = _PAIR.split(" " + text[at:])
+        values = map(str.strip, parts[2::2])
+        sources.update(zip(parts[1::2], map(_plain, values) if "\\" in text else values, strict=True))
         if "Label=" in text:
             for key in parts[1::2]:
                 if key.endswith("Label") and key[:-5] in sources:

@@ -12,6 +12,7 @@ import base64
 import binascii
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
@@ -49,13 +50,13 @@ def to_text(value: Any, clock: Clock) -> str | None:
 
 def to_lower(value: Any, clock: Clock) -> str | None:
     """Return the text in lower case."""
-    text = to_text(value, clock)
+    text = value if value.__class__ is str else to_text(value, clock)
     return text.lower() if text else None
 
 
 def to_upper(value: Any, clock: Clock) -> str | None:
     """Return the text in upper case."""
-    text = to_text(value, clock)
+    text = value if value.__class__ is str else to_text(value, clock)
     return text.upper() if text else None
 
 
@@ -97,9 +98,12 @@ def to_address(value: Any, clock: Clock) -> str | None:
 
 def to_mac(value: Any, clock: Clock) -> str | None:
     """Return a MAC address lower case with colons, from any of its spellings (`-`, `:`, `.` or no separator)."""
-    text = to_text(value, clock)
-    if text is None or len(text) > 24:
-        return None
+    text = value if value.__class__ is str else to_text(value, clock)
+    return _mac(text) if text is not None and len(text) <= 24 else None
+
+
+@lru_cache(maxsize=1 << 14)
+def _mac(text: str) -> str | None:
     digits = text.strip().lower().replace(":", "").replace("-", "").replace(".", "")
     if not _HEX_MAC.match(digits):
         parts = text.strip().lower().split(":")  # Solaris and macOS drop leading zeros: 2:0:5e:1:2:3
@@ -208,6 +212,11 @@ def to_names(value: Any, clock: Clock) -> tuple[str, ...] | None:
     its first colon counts, if it is a token.
     """
     found: list[str] = []
+    if value.__class__ is list and len(value) <= 64:
+        try:
+            return _name_list(tuple(value))  # one client sends the same set again and again
+        except TypeError:
+            pass  # a list of objects
     if value.__class__ is dict:
         found = list(value)
     elif value.__class__ is list:
@@ -223,6 +232,15 @@ def to_names(value: Any, clock: Clock) -> tuple[str, ...] | None:
             found = [line.partition(":")[0] for line in lines if ":" in line]
         else:
             found = re.split(r"[,|;\s]+", text)
+    return _tokens(found)
+
+
+@lru_cache(maxsize=1 << 10)
+def _name_list(values: tuple[Any, ...]) -> tuple[str, ...] | None:
+    return _tokens([value.partition(":")[0] for value in values if value.__class__ is str])
+
+
+def _tokens(found: list[str]) -> tuple[str, ...] | None:
     names = tuple(name.strip() for name in found if len(name) < 256 and _TOKEN.match(name.strip()))
     return tuple(name for name in names if name != "-") or None
 

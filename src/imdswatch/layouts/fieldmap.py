@@ -18,6 +18,7 @@ from typing import Any
 from imdswatch import address
 from imdswatch.event import FIELDS
 from imdswatch.layouts import conversions
+from imdswatch.layouts.required import anchored
 from imdswatch.layouts.times import Clock, format_reader
 
 UNSET = frozenset({"", "-", "(empty)"})
@@ -87,12 +88,13 @@ def _mapped(pairs: tuple[tuple[str, str], ...], inner: conversions.Reader) -> co
 
 
 def _matched(pattern: str, inner: conversions.Reader) -> conversions.Reader:
-    search = re.compile(pattern).search
+    compiled = re.compile(pattern)
+    search, group = anchored(compiled), compiled.groupindex["v"]
 
     def read(value: Any, clock: Clock) -> Any:
-        text = conversions.to_text(value, clock)
+        text = value if value.__class__ is str else conversions.to_text(value, clock)
         found = search(text) if text is not None else None
-        part = found["v"] if found else None
+        part = found[group] if found is not None else None
         return inner(part, clock) if part else None
 
     return read
@@ -133,7 +135,7 @@ def _joined(readers: list[conversions.Reader], unset: frozenset[str]) -> Callabl
 
 def _glued(glue: str, inner: conversions.Reader, unset: frozenset[str]) -> Callable[[tuple[Any, ...], Clock], Any]:
     def read(values: tuple[Any, ...], clock: Clock) -> Any:
-        texts = [conversions.to_text(value, clock) for value in values if value is not None]
+        texts = [v if v.__class__ is str else conversions.to_text(v, clock) for v in values if v is not None]
         present = [text for text in texts if text is not None and text not in unset]
         return inner(glue.join(present), clock) if present else None
 
@@ -177,8 +179,11 @@ def lookup(record: Mapping[str, Any], path: str) -> Any:
 
 
 _INLINE = {
-    # The three commonest conversions, spelled out to spare a call; what the test does not cover goes to the function.
+    # The commonest conversions, spelled out to spare a call; what the test does not cover goes to the function.
     "text": ("v.__class__ is str", "v if v not in UNSET else None"),
+    "upper": ("v.__class__ is str", "v.upper() if v not in UNSET else None"),
+    "lower": ("v.__class__ is str", "v.lower() if v not in UNSET else None"),
+    "time": ("v.__class__ is float and 1e8 < v < 1e11", "v"),
     "int": ("v.__class__ is int and -1 < v < 9999999999999999999", "v"),
     "address": (f"v.__class__ is str and len(v) < {conversions.LONGEST_ADDRESS}", "parse_address(v)"),
 }
@@ -246,11 +251,13 @@ class _Writer:
         target = f"out[{field.name!r}]"
         if field.join or field.glue is not None:
             values = f"({', '.join(self._access(source, indent) for source in field.sources)},)"
+            nothing = f"({'None, ' * len(field.sources)})"
             if field.join:
                 call = self._bind(_joined([field.read(source) for source in field.sources], self.unset))
             else:
                 call = self._bind(_glued(field.glue or "", field.read(), self.unset))
-            self._set(field, [f"v = {call}({values}, clock)"], target, indent)
+            lines = [f"v = {values}", f"v = {call}(v, clock) if v != {nothing} else None"]
+            self._set(field, lines, target, indent)
         else:
             for position, source in enumerate(field.sources):
                 deeper = indent

@@ -95,14 +95,18 @@ class KeyValue:
         pairs = self._pairs.findall(text)
         if not pairs:
             return None
-        strip = self.pair.rstrip() or None  # the last value of `a: b;` carries the separator that ends it
-        for key, quoted, plain in pairs:
-            if key not in sources:
-                if quoted:
-                    sources[key] = _ESCAPE.sub(r"\1", quoted) if "\\" in quoted else quoted
-                else:
-                    sources[key] = plain.rstrip().removesuffix(strip) if strip else plain.rstrip()
-        return sources
+        # Reversed, so that the first of equal keys wins.
+        if self.pair == " " and "\\" not in text and "  " not in text:
+            found_pairs = {key: quoted or plain for key, quoted, plain in reversed(pairs)}
+        else:
+            found_pairs = {key: self._value_of(quoted, plain) for key, quoted, plain in reversed(pairs)}
+        return {**found_pairs, **sources} if sources else found_pairs
+
+    def _value_of(self, quoted: str, plain: str) -> str:
+        if quoted:
+            return _ESCAPE.sub(r"\1", quoted) if "\\" in quoted else quoted
+        # The last value of `a: b;` carries the separator that ends it.
+        return plain.rstrip().removesuffix(self.pair.rstrip()) if self.pair.rstrip() else plain.rstrip()
 
     def write(self, sources: Sources) -> str:
         """Write the pairs; values are quoted where they need it. A prefix cannot be written back: see `defaults`."""

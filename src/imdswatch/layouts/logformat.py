@@ -45,6 +45,8 @@ class Dialect(NamedTuple):
     """Codes of a number that follows a colon: without this, an IPv6 address before it would be cut."""
     free: frozenset[str]
     """Codes whose value may have blanks (user names come from the client)."""
+    numbers: frozenset[str]
+    """Codes of signed numbers that follow one another without blanks."""
     escape: re.Pattern[str]
     """What a backslash does inside quotes: Apache and nginx write `\\xHH`; Squid's own formats escape a quote, its
     combined format nothing, and no reader can tell them apart, so it stays as logged; HAProxy encodes otherwise."""
@@ -58,6 +60,7 @@ DIALECTS: dict[str, Dialect] = {
         frozenset({"tl", "tg"}),
         frozenset({">p", "<p", ">lp", "<lp", "lp"}),
         frozenset({"un", "ui", "ul", "us", "ue"}),
+        frozenset(),
         _NO_ESCAPE,
         {"tu": "000", "tr": "0", "Hs": "000", "<st": "0", "st": "0", "ts": "0", "rv": "1.1", "Ss": "TCP_MISS",
          "Sh": "HIER_DIRECT", "rm": "NONE", ">eui": "00:00:00:00:00:00", "tl": "01/Jan/1970:00:00:00 +0000"},
@@ -66,7 +69,8 @@ DIALECTS: dict[str, Dialect] = {
         re.compile(r"%[<>!0-9,]*(?:\{[^}]*\})?(?:\^[A-Za-z]{2}|[A-Za-z])|%%"),
         frozenset({"t"}),
         frozenset({"p"}),
-        frozenset({"u", "l"}),
+        frozenset({"u"}),
+        frozenset(),
         _ESCAPE,
         {"t": "01/Jan/1970:00:00:00 +0000", "s": "0", "b": "0", "O": "0", "p": "0", "A": "::", "v": "localhost"},
     ),
@@ -75,6 +79,7 @@ DIALECTS: dict[str, Dialect] = {
         frozenset({"time_local", "time_iso8601"}),
         frozenset({"remote_port", "server_port"}),
         frozenset({"remote_user"}),
+        frozenset(),
         _ESCAPE,
         {"time_local": "01/Jan/1970:00:00:00 +0000", "status": "000", "body_bytes_sent": "0", "server_addr": "::",
          "server_port": "0"},
@@ -84,6 +89,7 @@ DIALECTS: dict[str, Dialect] = {
         frozenset({"t", "tr", "T", "trg", "trl", "Tl"}),
         frozenset({"cp", "fp", "bp", "sp"}),
         frozenset(),
+        frozenset("TR Tw Tc Tr Ta Tt Tq ST B ac fc bc sc rc sq bq".split()),
         _NO_ESCAPE,
         {"t": "01/Jan/1970:00:00:00.000", "tr": "01/Jan/1970:00:00:00.000", "ST": "-1", "tsc": "----", "ts": "--",
          "hr": "", "hs": "", "cp": "0", "sp": "0", "fp": "0", "fi": "::", "si": "::", "r": "<BADREQ>", "b": "be",
@@ -184,10 +190,12 @@ class LogFormat:
                 whole = before == '"' and after == '"' and self.dialect != "squid"
                 out.append(r'((?:[^"\\]|\\.)*+)' if whole else "(.*?)")
             elif token.bare in dialect.free:
-                out.append("(.{0,256}?)")
+                out.append(r"([^\[]{0,256}?)")
             else:
                 width = " *" if re.match(r"%-?[1-9]", token.code) else ""
-                out.append(rf"{width}(\S*?)")
+                # Up to a blank there is nothing to try; up to `/` or `:` the value may hold that character itself.
+                value = r"[-+\d]*+" if token.bare in dialect.numbers else r"\S*+" if after in (" ", "") else r"\S*?"
+                out.append(f"{width}({value})")
         return re.compile("".join(out) + r"\s*", re.DOTALL), tuple(codes)
 
     def parse(self, text: str) -> Sources | Malformed | None:

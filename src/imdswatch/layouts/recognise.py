@@ -14,7 +14,7 @@ from typing import Any
 
 from imdswatch.layouts.conversions import to_text
 from imdswatch.layouts.fieldmap import lookup
-from imdswatch.layouts.required import required_literal
+from imdswatch.layouts.required import anchored, required_literal
 from imdswatch.layouts.times import Clock
 
 Test = Callable[[Mapping[str, Any]], bool]
@@ -66,7 +66,7 @@ class Recognise:
     @cached_property
     def search(self) -> Callable[[str], object] | None:
         """The search for `regex`, or None without one."""
-        return re.compile(self.regex).search if self.regex else None
+        return anchored(re.compile(self.regex)) if self.regex else None
 
     @cached_property
     def programs(self) -> frozenset[str]:

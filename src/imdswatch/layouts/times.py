@@ -147,13 +147,16 @@ def format_reader(formats: tuple[str, ...]) -> Callable[[Any, Clock], float | No
     """
     patterns = [re.compile(_format_regex(text)) for text in formats]
 
+    @lru_cache(maxsize=1024)  # many lines of a log say the same second
+    def named(text: str, clock: Clock) -> float | None:
+        for pattern in patterns:
+            found = pattern.fullmatch(text)
+            if found:
+                return _moment(found.groupdict(), clock)
+        return to_time(text, clock)
+
     def read(value: Any, clock: Clock) -> float | None:
-        if value.__class__ is str and len(value) <= 128:
-            for pattern in patterns:
-                found = pattern.fullmatch(value)
-                if found:
-                    return _moment(found.groupdict(), clock)
-        return to_time(value, clock)
+        return named(value, clock) if value.__class__ is str and len(value) <= 128 else to_time(value, clock)
 
     return read
 

@@ -51,6 +51,7 @@ class LineReader:
                     self._headers.append((schema, number, base, layout))
                 else:
                     self._texts.append((schema, base))
+        self._first_columns = {s.recognise.columns[0] for s, _, _, lay in self._headers if lay.header == "first-line"}
         self._by_keys: dict[tuple[str, ...], list[tuple[tuple[Test, ...], Schema, Base]]] = {}
         self._header: tuple[Schema, int, Base, Delimited, tuple[str, ...]] | None = None
 
@@ -74,7 +75,8 @@ class LineReader:
         """Read one line (or one framed JSON object), with or without its line end."""
         if self._unknown is not None:
             return Record({"payload": _decoded(line).rstrip("\r\n")}, self._unknown.name)
-        if line[:1] == b"{" or line.lstrip()[:2] in (b'{"', b"[{", b"{ ", b"{\n", b"{\r", b"{\t", b"{}"):
+        first = line[:1]
+        if first == b"{" or (first in b" \t[" and line.lstrip()[:2] in (b'{"', b"[{", b"{ ", b"{\n", b"{\r")):
             value = parse_json(line)
             if value.__class__ is list and len(value) == 1:
                 value = value[0]
@@ -153,12 +155,10 @@ class LineReader:
     def _read_header(self, text: str) -> Header | None:
         """Take over a header line; None if the text is none."""
         declared = False
+        if text[0] != "#" and not any(column in text for column in self._first_columns):
+            return None
         for schema, number, base, layout in self._headers:
-            wanted = schema.recognise.columns
-            if layout.header == "first-line":
-                if not wanted[0] in text:
-                    continue
-            elif not text.startswith("#"):
+            if layout.header == "first-line" and schema.recognise.columns[0] not in text:
                 continue
             columns = layout.header_columns(text)
             if columns is None:
