@@ -74,6 +74,8 @@ def other_cloud(fields: Mapping[str, Any]) -> str | None:
 @lru_cache(maxsize=1 << 14)
 def _by_path(path: str) -> str | None:
     found = [
-        (len(prefix), str(cloud)) for prefix, cloud in _table("other-clouds")["paths"].items() if path.startswith(prefix)
+        (len(prefix), str(cloud))
+        for prefix, cloud in _table("other-clouds")["paths"].items()
+        if path.startswith(prefix)
     ]
     return max(found)[1] if found else None

@@ -375,6 +375,10 @@ def excerpt(fields: Mapping[str, Any]) -> str:
     parts: list[str] = [f"{get('src_ip') or '?'} -> {get('dst_ip') or get('host') or '?'}"]
     if get("arp_opcode"):
         parts = [f"ARP {get('arp_opcode')}: {get('src_ip') or '?'} is at {get('src_mac') or '?'}"]
+    if get("offered_route"):
+        parts = [
+            f"route offered for {', '.join(get('offered_route'))} by {get('src_ip') or get('src_mac') or '?'}"
+        ]
     if get("dns_query"):
         parts.append(f"DNS {get('dns_query')}")
     if get("tls_sni"):

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
 from imdswatch import address
@@ -42,10 +42,14 @@ _MIN_RUN = 3  # a shorter run stands in so many records that searching it would 
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """One search pattern; `weight` is how many fixed characters it has, the measure of how rarely it stands."""
+    """One search pattern; `weight` is how many fixed characters it has, the measure of how rarely it stands.
+
+    `field` is the canonical field whose value it stands for, empty for a keyword.
+    """
 
     text: str
     weight: int
+    field: str = ""
 
 
 Needed = tuple[Pattern, ...] | None
@@ -90,7 +94,11 @@ def needed(node: Node, presence: Presence) -> Needed:
 def minimal(patterns: Iterable[str]) -> list[str]:
     """Drop patterns that another one makes needless: what contains `meta-data` need not be searched beside it."""
     found = list(dict.fromkeys(patterns))
-    simple = {text: short for text in found if not re.search(r"[()\[\]{}|*+?]", short := text.replace(SEPARATOR, "\0"))}
+    simple = {
+        text: short
+        for text in found
+        if not re.search(r"[()\[\]{}|*+?]", short := text.replace(SEPARATOR, "\0"))
+    }
     lowered = {text: short.lower() for text, short in simple.items()}
 
     def needless(text: str) -> bool:
@@ -101,7 +109,10 @@ def minimal(patterns: Iterable[str]) -> list[str]:
             # Alternatives and repeats: only the fixed end of the pattern is looked at.
             short = text.replace(SEPARATOR, "\0").lower()
             mine = re.split(r"[()\[\]{}|*+?]", short)[-1]
-        return any(other != text and part in mine and (part != mine or other < text) for other, part in lowered.items())
+        return any(
+            other != text and part in mine and (part != mine or other < text)
+            for other, part in lowered.items()
+        )
 
     return [text for text in found if not needless(text)]
 
@@ -111,6 +122,13 @@ def _match(match: Match, presence: Presence) -> Needed:
         given = presence(match.field)
         if given is not None and not given:
             return ()  # no schema fills this field
+    found = _test(match, presence)
+    if not found or match.field is None or match.test == Exists(True):
+        return found
+    return tuple(replace(pattern, field=match.field) for pattern in found)
+
+
+def _test(match: Match, presence: Presence) -> Needed:
     kind = FIELDS[match.field].kind if match.field is not None else Kind.TEXT
     match match.test:
         case Text(parts, _):
@@ -182,7 +200,12 @@ def _path_with_wildcards(parts: tuple[str | Wild, ...]) -> Needed:
     if len(gap) < 2 or gap[1] is not Wild.ONE or "//" in piece or "/." in piece:
         return None
     before, ones = _before(parts, index)
-    if not before or not re.fullmatch(r"[A-Za-z0-9_.:/\-]+", piece) or not before[-1].isalnum() and before[-1] != "-":
+    if (
+        not before
+        or not re.fullmatch(r"[A-Za-z0-9_.:/\-]+", piece)
+        or not before[-1].isalnum()
+        and before[-1] != "-"
+    ):
         return None
     body = SEPARATOR.join(re.escape(segment) for segment in piece.rstrip("/").split("/"))
     return (Pattern(f"{re.escape(before[-1])}[^\\n]{{{ones},{12 * ones}}}{body}", len(piece)),)

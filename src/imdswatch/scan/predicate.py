@@ -116,7 +116,11 @@ class _Program:
             case And(nodes):
                 return "(" + " and ".join([self.expression(child) for child in nodes] or ["True"]) + ")"
             case Or(nodes):
-                return "(" + " or ".join([self._alternative(child) for child in _joined(nodes)] or ["False"]) + ")"
+                return (
+                    "("
+                    + " or ".join([self._alternative(child) for child in _joined(nodes)] or ["False"])
+                    + ")"
+                )
             case Not(inner):
                 return f"(not {self.expression(inner)})"
             case Match():
@@ -132,7 +136,9 @@ class _Program:
         slot = self.memo.setdefault(child, len(self.memo))
         check = any_text_check(FIELDS[name].kind, [m.test for m in child if isinstance(m.test, Text)])
         self.bound[f"c{slot}"] = any_check(check) if FIELDS[name].many else check
-        return f"(m{slot} if m{slot} is not None else (m{slot} := f_{name} is not None and c{slot}(f_{name})))"
+        return (
+            f"(m{slot} if m{slot} is not None else (m{slot} := f_{name} is not None and c{slot}(f_{name})))"
+        )
 
     def _memoised(self, match: Match) -> str:
         plain = self._plain(match)

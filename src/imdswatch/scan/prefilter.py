@@ -15,14 +15,25 @@ import hyperscan
 from imdswatch.errors import RuleError
 from imdswatch.event import FIELDS, Kind
 from imdswatch.rule import Node, matches
-from imdswatch.scan.patterns import Presence, hatches, minimal, needed
+from imdswatch.scan.hints import Hints
+from imdswatch.scan.patterns import Pattern, hatches, minimal, needed
 
 
 class Prefilter:
-    """A compiled search. `everything` means that every record must be parsed; then there is nothing to search."""
+    """A compiled search. `everything` means that every record must be parsed; then there is nothing to search.
 
-    def __init__(self, patterns: Sequence[str], everything: bool, notes: tuple[str, ...] = ()) -> None:
-        self.patterns, self.everything, self.notes = tuple(dict.fromkeys(patterns)), everything, notes
+    `blind` names the schemas whose records the patterns may not touch.
+    """
+
+    def __init__(
+        self,
+        patterns: Sequence[str],
+        everything: bool,
+        notes: tuple[str, ...] = (),
+        blind: frozenset[str] = frozenset(),
+    ) -> None:
+        self.patterns, self.everything = tuple(dict.fromkeys(patterns)), everything
+        self.notes, self.blind = notes, blind
         self._ends: list[int] = []
         self._database = None if everything or not self.patterns else _compile(self.patterns)
 
@@ -67,24 +78,20 @@ def _compiles(pattern: str) -> bool:
     return True
 
 
-def build(
-    conditions: Iterable[tuple[str, Node]],
-    presence: Presence,
-    always: Sequence[str],
-) -> Prefilter:
-    """Return the prefilter for named conditions; `always` are patterns that the schemas ask for."""
-    patterns: list[str] = list(always)
+def build(conditions: Iterable[tuple[str, Node]], hints: Hints) -> Prefilter:
+    """Return the prefilter for named conditions over the records of these schemas."""
+    patterns: list[Pattern] = []
     kinds: set[Kind] = set()
     unbound: list[str] = []
     for slug, condition in conditions:
-        found = needed(condition, presence)
-        known = None if found is None else [p.text for p in found]
-        if known is None or not all(_compiles(text) for text in known if "{" in text or len(text) > 4000):
+        found = needed(condition, hints.presence)
+        if found is None or not all(_compiles(p.text) for p in found if "{" in p.text or len(p.text) > 4000):
             unbound.append(slug)
             continue
-        patterns += known
+        patterns += found
         kinds |= {FIELDS[match.field].kind for match in matches(condition) if match.field is not None}
     if unbound:
         note = f"no fixed text to search for in {', '.join(unbound)}: every record is parsed, which is slower"
         return Prefilter((), True, (note,))
-    return Prefilter([*minimal(patterns), *(hatches(kinds) if kinds else [])], False)
+    texts = [*hints.headers, *(pattern.text for pattern in patterns)]
+    return Prefilter([*minimal(texts), *hatches(kinds)], False, blind=hints.blind(patterns))

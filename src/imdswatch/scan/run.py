@@ -22,6 +22,7 @@ from imdswatch.read.sources import Ignored, Source, walk
 from imdswatch.read.streams import Stream, open_streams
 from imdswatch.rule import Rule
 from imdswatch.scan.aggregate import Incidents, to_finding
+from imdswatch.scan.hints import Hints, sniff
 from imdswatch.scan.judging import FirstLook, SecondLook, Window, served_victims
 from imdswatch.scan.prefilter import Prefilter, build
 from imdswatch.scan.text import Outcome, TextScan
@@ -67,6 +68,7 @@ class Scan:
     def __init__(self, paths: Sequence[str], options: Options, progress: Progress | None = None) -> None:
         self._paths, self._options, self._progress = tuple(paths), options, progress or (lambda count: None)
         self._look: FirstLook | SecondLook = FirstLook(options.rules, options.site, options.window)
+        self._hints = Hints(options.schemas)
         used = self._look.used
         self._prefilter = self._build([(rule.slug, rule) for rule in used])
         self._incidents = Incidents(each=options.each)
@@ -82,8 +84,7 @@ class Scan:
             (slug, rule.correlation.base if second and rule.correlation else rule.condition)
             for slug, rule in rules
         ]
-        schemas = self._options.schemas
-        return build(conditions, schemas.presence, schemas.always)
+        return build(conditions, self._hints)
 
     def results(self) -> Iterator[Finding | Skipped]:
         """Yield what could not be looked at as it comes up, then the findings, the gravest first.
@@ -217,7 +218,7 @@ class Scan:
                 return False
             head = bytearray(1 << 16)
             count = stream.readinto(head)
-            return not self._options.schemas.needs_order(bytes(head[:count]))
+            return not sniff(bytes(head[:count]), self._options.schemas, self._options.schema).header
         return False
 
     def _serial(self, counting: bool) -> Iterator[tuple[Task, Outcome]]:
@@ -290,7 +291,9 @@ class Scan:
         reader = options.schemas.reader(
             default_timezone=options.timezone, year_not_after=mtime or time.time(), only=options.schema
         )
-        TextScan(name, self._prefilter, reader, self._look, outcome).run(data, first_part=first)
+        TextScan(name, self._prefilter, reader, self._look, outcome).run(
+            data, options.schemas, options.schema, first_part=first
+        )
 
 
 _worker: Scan | None = None

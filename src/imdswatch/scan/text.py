@@ -14,12 +14,15 @@ from typing import Any, Protocol
 
 from imdswatch.event import complete
 from imdswatch.finding import Skipped
+from imdswatch.layouts.result import Header, Malformed, Record
 from imdswatch.read import unknown
 from imdswatch.read.blocks import Block, count_newlines
+from imdswatch.read.lines import LineReader
 from imdswatch.read.records import json_objects, looks_multiline_json
 from imdswatch.scan.aggregate import Incidents
+from imdswatch.scan.hints import sniff
 from imdswatch.scan.prefilter import Prefilter
-from imdswatch.schema import Header, Malformed, RecordReader
+from imdswatch.schema import Schemas
 
 _HEAD = 1 << 16
 _PIECE = 2048  # bytes on either side of a hit that are read of a record too long to be parsed
@@ -59,19 +62,30 @@ class TextScan:
     """Scans one stream; `reader` must be fresh for each file."""
 
     def __init__(
-        self, name: str, prefilter: Prefilter, reader: RecordReader, look: Look, outcome: Outcome
+        self, name: str, prefilter: Prefilter, reader: LineReader, look: Look, outcome: Outcome
     ) -> None:
         self._name, self._prefilter, self._reader, self._look = name, prefilter, reader, look
         self._outcome = outcome
         self._lines = 0  # before the next block
+        self._everything = prefilter.everything
         self._long_line = 0
 
-    def run(self, blocks: Iterable[Block | Skipped], *, first_part: bool = True) -> None:
+    def run(
+        self,
+        blocks: Iterable[Block | Skipped],
+        schemas: Schemas,
+        only: str | None,
+        *,
+        first_part: bool = True,
+    ) -> None:
         """Scan all blocks. `first_part` says that they begin at the start of the file."""
         stream = self._blocks_only(blocks)
         first = next(stream, None)
         if first is None:
             return
+        if self._prefilter.blind and not self._everything:
+            seen = sniff(bytes(first.buffer[: min(first.length, _HEAD)]), schemas, only).schemas
+            self._everything = not seen.isdisjoint(self._prefilter.blind)
         stream = chain([first], stream)
         if (
             first_part
@@ -100,7 +114,7 @@ class TextScan:
                 continue
             text, line = found
             outcome.lines += 1
-            if self._prefilter.touches(text):
+            if self._everything or self._prefilter.touches(text):
                 self._record(text, line)
 
     def _block(self, block: Block, *, first: bool) -> None:
@@ -109,7 +123,7 @@ class TextScan:
             self._overlong(block)
             return
         self._long_line = 0
-        if self._prefilter.everything:
+        if self._everything:
             self._every_line(buffer, length)
             return
         with memoryview(buffer) as view:
@@ -147,9 +161,7 @@ class TextScan:
         """Search a piece of a record that is too long to parse: what stands in it is still told."""
         outcome, line = self._outcome, self._lines + 1
         with memoryview(block.buffer) as view:
-            ends = (
-                [block.length] if self._prefilter.everything else self._prefilter.ends(view[: block.length])
-            )
+            ends = [block.length] if self._everything else self._prefilter.ends(view[: block.length])
         if ends and self._long_line != line:
             self._long_line = line
             reason = f"record is longer than {len(block.buffer) >> 20} MiB; searched, but not parsed"
@@ -163,9 +175,11 @@ class TextScan:
 
     def _record(self, text: bytes, line: int, *, untouched: bool = False) -> None:
         result = self._reader.read(text)
-        if result.__class__ is dict:
-            if not untouched:
-                self._look.take(self._outcome.incidents, complete(result), self._name, "line", line)
+        if isinstance(result, Record):
+            if result.schema in self._prefilter.blind:
+                self._everything = True
+            if not untouched or self._everything:
+                self._look.take(self._outcome.incidents, complete(result.fields), self._name, "line", line)
             return
         if isinstance(result, Header) or untouched:
             return
