@@ -1,0 +1,76 @@
+"""The programs imdswatch is measured against: installed by the benchmark itself, in a virtual environment
+of its own.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import venv
+from dataclasses import dataclass
+from pathlib import Path
+
+from measure import Command
+
+HERE = Path(__file__).parent
+LITERALS = (
+    "169.254.169.254",
+    "fd00:ec2::254",
+    "/latest/meta-data",
+    "/latest/api/token",
+    "X-aws-ec2-metadata-token",
+)
+"""What ripgrep looks for: the strings of the bulletin. It finds these bytes and understands nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peers:
+    """Command lines of the peers."""
+
+    bin: Path
+
+    def ripgrep(self, path: Path) -> Command:
+        """Count the lines with any of the literals; exit code 1 is none."""
+        words = [str(self.bin / "rg"), "--no-config", "-c", "-i", "-F"]
+        return Command([*words, *(word for text in LITERALS for word in ("-e", text)), str(path)], (0, 1))
+
+    def duckdb(self, path: Path) -> Command:
+        """Count the records with the bulletin's predicate."""
+        return self._python("ndjson_duckdb.py", path)
+
+    def sigma(self, path: Path) -> Command:
+        """Count the records that the bulletin's Sigma rule finds."""
+        return self._python("sigma_zargunlite.py", path)
+
+    def unpack(self, path: Path) -> Command:
+        """Unpack only."""
+        return self._python("unpack.py", path)
+
+    def _python(self, script: str, path: Path) -> Command:
+        return Command([str(self.bin / "python"), str(HERE / "peer_scripts" / script), str(path)])
+
+    def versions(self) -> str:
+        """Say which releases of the peers are measured."""
+        wanted = (HERE / "peer_scripts" / "requirements.txt").read_text().splitlines()
+        return ", ".join(line.replace("==", " ") for line in wanted if line and not line.startswith("#"))
+
+
+def install(folder: Path) -> Peers:
+    """Make the virtual environment unless it is there with the same requirements; return the peers."""
+    wanted, stamp = HERE / "peer_scripts" / "requirements.txt", folder / "installed.txt"
+    if not stamp.exists() or stamp.read_text() != wanted.read_text():
+        print("installing the peers …", file=sys.stderr)
+        shutil.rmtree(folder, ignore_errors=True)
+        venv.create(folder, with_pip=True)
+        pip = [
+            str(folder / "bin" / "python"),
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+        ]
+        subprocess.run([*pip, "--only-binary", ":all:", "--requirement", str(wanted)], check=True)
+        stamp.write_text(wanted.read_text())
+    return Peers(folder / "bin")

@@ -1,0 +1,314 @@
+"""`make bench`: what imdswatch costs, as ratios to programs anyone can get, measured in one run, beside its
+bars.
+
+It writes its own logs (`generate`), installs the peers (`peers`), measures (`measure`), checks that what
+was found is what the generator planted, with the exact lines (`checks`), and prints one table;
+bench/out/latest.json keeps it. The logs stay in bench/out for the next run, except the 5 GB one. Exit code:
+0 all bars met, 1 not, 2 wrong usage.
+
+Longer than most: the sections are one literal list of what is compared with what.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from pathlib import Path
+
+import checks
+import generate
+import peers
+import table
+from generate import GB, MB
+from measure import Command, Cost, Failed, best_of
+from table import Row
+
+HERE = Path(__file__).resolve().parent
+OUT = HERE / "out"
+MEMORY_BAR = 200 * MB
+
+
+class Bench:
+    """The sections of the benchmark; each yields rows."""
+
+    def __init__(self, *, quick: bool, keep: bool) -> None:
+        """Measure with 100 MB at most if `quick`; `keep` the 5 GB file."""
+        OUT.mkdir(exist_ok=True)
+        self._one, self._five = (100 * MB, 100 * MB) if quick else (GB, 5 * GB)
+        self._keep = keep
+        self._found = OUT / "findings.ndjson"
+        self._memory: dict[str, int] = {}
+
+    @cached_property
+    def peers(self) -> peers.Peers:
+        """The peers, installed when first asked for."""
+        return peers.install(OUT / "peers")
+
+    @cached_property
+    def _big(self) -> Path:
+        return self._logs(self._one)
+
+    def _logs(self, size: int) -> Path:
+        return _warm(generate.make_logs(OUT / f"http-{size // MB}mb.log", size))
+
+    def scan(self, path: Path, *, jobs: int = 1) -> Command:
+        """Return the command that scans a path with imdswatch as it stands in src."""
+        words = [sys.executable, "-m", "imdswatch", "scan", str(path), "--jobs", str(jobs), "--quiet"]
+        return self._ours([*words, "--format", "ndjson", "--output", str(self._found)])
+
+    @staticmethod
+    def _ours(words: list[str]) -> Command:
+        return Command(words, (0, 1), {"PYTHONPATH": str(HERE.parent / "src")})
+
+    def text(self) -> Iterator[Row]:
+        """Plain text: against a search that understands nothing, and a reader that parses everything."""
+        path, peer = self._big, self.peers
+        costs = best_of({"ours": self.scan(path), "rg": peer.ripgrep(path), "duckdb": peer.duckdb(path)})
+        ours, size = costs["ours"], path.stat().st_size
+        self._memory[_size(size)] = ours.memory
+        yield from self._checked(path)
+        for name, label, bar in (
+            ("rg", "rg -c -i -F", 8.0),
+            ("duckdb", "DuckDB read_ndjson, same predicate", 1 / 3),
+        ):
+            theirs = costs[name]
+            yield _ratio(
+                f"CPU of scan, {_size(size)} NDJSON",
+                _cpu(ours),
+                f"{label}: {_cpu(theirs)}",
+                ours.cpu / theirs.cpu,
+                bar,
+            )
+        rate = f"{size / ours.cpu / GB:.2f} GB per CPU second; rg {size / costs['rg'].cpu / GB:.2f}"
+        yield Row(
+            "throughput, one job",
+            f"{_cpu(ours)}, {ours.wall:.2f} s wall",
+            f"rg {costs['rg'].wall:.2f} s wall",
+            rate,
+            "",
+            None,
+        )
+
+    def sigma(self) -> Iterator[Row]:
+        """Against a Sigma runner in Python: on a small part of the data, it keeps all of it in memory."""
+        path = self._logs(20 * MB)
+        size = path.stat().st_size
+        theirs = best_of({"sigma": self.peers.sigma(path)}, rounds=1)["sigma"]
+        ours = best_of({"ours": self.scan(self._big)})["ours"]
+        there, here = theirs.cpu / size, ours.cpu / self._big.stat().st_size
+        label = f"Sigma runner (zargunlite, SQLite): {there * GB:.0f} s/GB"
+        yield Row(
+            "CPU per GB of scan", f"{here * GB:.2f} s/GB", label, f"{there / here:.0f} times less", "", None
+        )
+
+    def packed(self) -> Iterator[Row]:
+        """Packed logs: against unpacking alone."""
+        for pack, label, bar in ((generate.make_gzip, "gzip", 2.0), (generate.make_zstd, "zstd", None)):
+            path = _warm(pack(self._big))
+            costs = best_of({"ours": self.scan(path), "unpack": self.peers.unpack(path)})
+            ours, theirs = costs["ours"], costs["unpack"]
+            self._memory[f"{_size(self._big.stat().st_size)} {label}"] = ours.memory
+            what = f"CPU of scan, {_size(self._big.stat().st_size)} as {label}"
+            library = "isal" if label == "gzip" else "zstandard"
+            yield _ratio(
+                what, _cpu(ours), f"unpacking alone ({library}): {_cpu(theirs)}", ours.cpu / theirs.cpu, bar
+            )
+            yield from self._checked(self._big, packed=path)
+
+    def jobs(self) -> Iterator[Row]:
+        """Two processes against one, on a file that is large enough to show memory that grows."""
+        path = self._logs(self._five)
+        size = path.stat().st_size
+        costs = best_of({"one": self.scan(path), "two": self.scan(path, jobs=2)})
+        one, two = costs["one"], costs["two"]
+        self._memory[_size(size)], self._memory[f"{_size(size)}, two jobs"] = one.memory, two.memory
+        yield from self._checked(path)
+        gain = one.wall / two.wall
+        yield Row(
+            f"throughput of --jobs 2, {_size(size)}",
+            f"{two.wall:.2f} s wall",
+            f"--jobs 1: {one.wall:.2f} s wall",
+            f"{gain:.2f}x",
+            "at least 1.7x",
+            gain >= 1.7,
+        )
+        if path != self._big and not self._keep:
+            path.unlink()
+
+    def dense(self) -> Iterator[Row]:
+        """Every line a hit: what judging and counting cost."""
+        path = _warm(generate.make_every_line(OUT / "every-line.log"))
+        known = generate.truth(path)
+        lines = int(str(known["lines"]))
+        ours = best_of({"ours": self.scan(path)})["ours"]
+        self._memory["every line a hit"] = ours.memory
+        rate = lines / ours.cpu
+        told = f"{lines} events, {known['victims']} victims"
+        yield Row(
+            "every line a hit",
+            _cpu(ours),
+            told,
+            f"{rate:.0f} events per CPU second",
+            "at least 50000",
+            rate >= 50_000,
+        )
+        yield from self._checked(path)
+
+    def small(self) -> Iterator[Row]:
+        """Many small files."""
+        path = generate.make_small_files(OUT / "small-files")
+        costs = best_of({"ours": self.scan(path), "rg": self.peers.ripgrep(path)})
+        ours, theirs = costs["ours"], costs["rg"]
+        self._memory["2000 small files"] = ours.memory
+        yield _ratio(
+            "CPU of scan, 2000 files of 20 kB", _cpu(ours), f"rg: {_cpu(theirs)}", ours.cpu / theirs.cpu, None
+        )
+        yield from self._checked(path)
+
+    def start(self) -> Iterator[Row]:
+        """What it costs to begin."""
+        path = generate.make_tiny(OUT / "tiny.log")
+        version = self._ours([sys.executable, "-m", "imdswatch", "--version"])
+        python = Command([sys.executable, "-c", "pass"])
+        costs = best_of({"version": version, "tiny": self.scan(path), "python": python}, rounds=5)
+        shown, tiny = costs["version"], costs["tiny"]
+        bare = f"python -c pass: {_cpu(costs['python'])}"
+        yield Row(
+            "imdswatch --version",
+            _cpu(shown),
+            bare,
+            f"{shown.cpu:.2f} s CPU",
+            "under 0.15 s",
+            shown.cpu < 0.15,
+        )
+        yield Row(
+            "scan of 1 kB",
+            _cpu(tiny),
+            bare,
+            f"{tiny.wall:.2f} s wall",
+            "under 0.5 s",
+            max(tiny.wall, tiny.cpu) < 0.5,
+        )
+        yield from self._checked(path)
+
+    def memory(self) -> Iterator[Row]:
+        """Peak memory of all that was measured before this, and of 100 MB."""
+        path = self._logs(100 * MB)
+        self._memory[_size(path.stat().st_size)] = best_of({"ours": self.scan(path)})["ours"].memory
+        yield from self._checked(path)
+        for what, used in sorted(self._memory.items()):
+            figure = f"{used / MB:.0f} MB"
+            yield Row(f"peak memory, {what}", figure, "", figure, "under 200 MB", used < MEMORY_BAR)
+
+    def _checked(self, path: Path, packed: Path | None = None) -> Iterator[Row]:
+        """Say whether the last scan found what the generator planted in `path`, and where."""
+        result = checks.findings(self._found, generate.truth(path))
+        yield Row(
+            f"found in {(packed or path).name}",
+            result.found,
+            result.planted,
+            result.figure,
+            "all, no other",
+            result.right,
+        )
+        if packed is None and result.lines:
+            wrong = checks.wrong_lines(path, result.lines)
+            figure = f"{len(result.lines) - wrong} of {len(result.lines)} lines"
+            yield Row(f"line numbers in {path.name}", figure, "sed -n Np", figure, "all exact", wrong == 0)
+
+
+SECTIONS: dict[str, Callable[[Bench], Iterator[Row]]] = {
+    "text": Bench.text,
+    "sigma": Bench.sigma,
+    "packed": Bench.packed,
+    "jobs": Bench.jobs,
+    "dense": Bench.dense,
+    "small": Bench.small,
+    "start": Bench.start,
+    "memory": Bench.memory,
+}
+
+
+def _warm(path: Path) -> Path:
+    """Read the file once, so that it lies in memory: the disk is not what is measured."""
+    with path.open("rb", buffering=0) as source:
+        buffer = bytearray(1 << 20)
+        while source.readinto(buffer):
+            pass
+    return path
+
+
+def _cpu(cost: Cost) -> str:
+    return f"{cost.cpu:.2f} s CPU"
+
+
+def _size(size: int) -> str:
+    rounded = round(size / (100 * MB)) * 100 * MB
+    return f"{rounded // GB} GB" if rounded >= GB else f"{rounded // MB} MB"
+
+
+def _ratio(what: str, ours: str, against: str, ratio: float, bar: float | None) -> Row:
+    told = "" if bar is None else f"at most {bar:.2g}x"
+    return Row(what, ours, against, f"{ratio:.2f}x", told, None if bar is None else ratio <= bar)
+
+
+def _about(peers_told: str) -> list[str]:
+    model = next(
+        (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
+        platform.processor(),
+    )
+    load = " ".join(f"{value:.1f}" for value in os.getloadavg())
+    return [
+        f"machine: {len(os.sched_getaffinity(0))} cores, {model}; load average at the end {load}",
+        f"Python {platform.python_version()}, Linux {platform.release().partition('-')[0]}",
+        f"peers: {peers_told}",
+        "logs: `bench/generate.py`, Zeek http.log as JSON, about 440 bytes a line, one in 10000 uses IMDS",
+    ]
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text().splitlines()
+    except OSError:
+        return []
+
+
+def main() -> int:
+    """Run the sections that were asked for and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument(
+        "sections", nargs="*", metavar="SECTION", help=f"which ones: {', '.join(SECTIONS)} (default: all)"
+    )
+    parser.add_argument("--quick", action="store_true", help="100 MB instead of 1 GB and 5 GB")
+    parser.add_argument("--keep", action="store_true", help="keep the 5 GB file")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table as a page")
+    arguments = parser.parse_args()
+    unknown = set(arguments.sections) - set(SECTIONS)
+    if unknown:
+        parser.error(f"there is no section {', '.join(sorted(unknown))}: {', '.join(SECTIONS)}")
+    bench, rows = Bench(quick=arguments.quick, keep=arguments.keep), []
+    try:
+        for name in arguments.sections or SECTIONS:
+            print(f"measuring: {name} …", file=sys.stderr)
+            rows += list(SECTIONS[name](bench))
+    except Failed as error:
+        print(table.as_text(rows))
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    about = _about(bench.peers.versions())
+    (OUT / "latest.json").write_text(json.dumps(table.as_document(rows, about), indent=1) + "\n")
+    if arguments.markdown is not None:
+        arguments.markdown.write_text(table.as_markdown(rows, about))
+    print(table.as_text(rows))
+    missed = sum(row.met is False for row in rows)
+    print(f"{missed} of {sum(row.met is not None for row in rows)} bars missed" if missed else "all bars met")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
