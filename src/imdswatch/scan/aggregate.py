@@ -28,7 +28,7 @@ _MAX_EVIDENCE = 5
 _MAX_RESPONDERS = 16
 _EXCERPT = 240
 _NO_TIME = float("inf")
-_ANSWERED = STAGE_RANK["answered"]
+_ANSWERED, _USED = STAGE_RANK["answered"], STAGE_RANK["credentials-used"]
 
 _KEPT = (
     "src_port", "vlan", "src_host", "process", "user_agent", "dst_ip", "dst_mac", "src_ip", "src_mac", "nat_dst",
@@ -124,7 +124,9 @@ class Incidents:
             )
         else:
             incident.combos[combo] = (held[0] + 1, held[1])
-        if verdict.stage >= _ANSWERED:
+        if (
+            _ANSWERED <= verdict.stage < _USED
+        ):  # what victims do with the credentials is answered by AWS itself
             known = incident.responders
             names = answerer(fields)
             if known is None:
@@ -248,7 +250,7 @@ def to_finding(key: Key, incident: Incident, rules: Sequence[Rule], site: Site) 
     for combo, (count, _) in incident.combos.items():
         for index in combo:
             counts[rules[index].slug] = counts.get(rules[index].slug, 0) + count
-    responder, others = _responders(best, incident)
+    responder, others = _responders(sightings, incident)
     stage = STAGES[best.verdict.stage]
     return Finding(
         rule=rule.slug,
@@ -323,12 +325,13 @@ def _victim(victim: str, sightings: Sequence[Sighting]) -> dict[str, object]:
 
 
 def _responders(
-    best: Sighting, incident: Incident
+    sightings: Sequence[Sighting], incident: Incident
 ) -> tuple[dict[str, object], tuple[dict[str, object], ...]]:
     if not incident.responders:
         return {}, ()
     names = sorted(incident.responders, key=lambda one: (-sum(map(bool, one[1:3])), one))
-    first = answerer(best.fields) if best.verdict.stage >= _ANSWERED else names[0]
+    best = next((s for s in sightings if _ANSWERED <= s.verdict.stage < _USED), None)
+    first = answerer(best.fields) if best is not None else names[0]
     if not any(first[1:3]):
         first = names[0] if names[0][0] == first[0] else first
     shown = [_responder(one) for one in dict.fromkeys([first, *names])]
@@ -377,7 +380,7 @@ def excerpt(fields: Mapping[str, Any]) -> str:
         parts = [f"ARP {get('arp_opcode')}: {get('src_ip') or '?'} is at {get('src_mac') or '?'}"]
     if get("offered_route"):
         parts = [
-            f"route offered for {', '.join(get('offered_route'))} by {get('src_ip') or get('src_mac') or '?'}"
+            f"route offered for {', '.join(get('offered_route') or ())} by {get('src_ip') or get('src_mac') or '?'}"
         ]
     if get("dns_query"):
         parts.append(f"DNS {get('dns_query')}")

@@ -7,16 +7,15 @@ record is parsed, and `notes` says which rule it was.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import hyperscan
 
-from imdswatch.errors import RuleError
 from imdswatch.event import FIELDS, Kind
 from imdswatch.rule import Node, matches
 from imdswatch.scan.hints import Hints
-from imdswatch.scan.patterns import Pattern, hatches, minimal, needed
+from imdswatch.scan.patterns import hatches, minimal, needed
 
 
 class Prefilter:
@@ -54,44 +53,41 @@ class Prefilter:
 
 
 def _compile(patterns: Sequence[str]) -> hyperscan.Database:
+    """Return the search database; raises hyperscan.error if the engine cannot take the patterns."""
     database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
-    try:
-        database.compile(
-            expressions=[pattern.encode("ascii") for pattern in patterns],
-            ids=list(range(len(patterns))),
-            elements=len(patterns),
-            flags=[hyperscan.HS_FLAG_CASELESS] * len(patterns),
-        )
-    except hyperscan.error as error:
-        # Each pattern was tried alone when it was derived; together they can still be too large.
-        raise RuleError(f"the rules' search patterns are too large together: {error}") from error
+    database.compile(
+        expressions=[pattern.encode("ascii") for pattern in patterns],
+        ids=list(range(len(patterns))),
+        elements=len(patterns),
+        flags=[hyperscan.HS_FLAG_CASELESS] * len(patterns),
+    )
     return database
 
 
-def _compiles(pattern: str) -> bool:
+def build(conditions: Sequence[tuple[str, Node]], hints: Hints) -> Prefilter:
+    """Return the prefilter for named conditions over the records of these schemas."""
+    found = {slug: needed(condition, hints.presence) for slug, condition in conditions}
+    kinds = {
+        FIELDS[match.field].kind
+        for _, node in conditions
+        for match in matches(node)
+        if match.field is not None
+    }
+    unbound = [slug for slug, patterns in found.items() if patterns is None]
+    if not unbound:
+        patterns = [pattern for some in found.values() for pattern in some or ()]
+        texts = [*hints.headers, *(pattern.text for pattern in patterns)]
+        try:
+            return Prefilter([*minimal(texts), *hatches(kinds)], False, blind=hints.blind(patterns))
+        except hyperscan.error:
+            # A rule's own expression can be more than the engine takes; find out whose.
+            unbound = [slug for slug, some in found.items() if not _compiles([p.text for p in some or ()])]
+    note = f"no fixed text to search for in {', '.join(unbound)}: every record is parsed, which is slower"
+    return Prefilter((), True, (note,))
+
+
+def _compiles(patterns: Sequence[str]) -> bool:
     try:
-        hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK).compile(
-            expressions=[pattern.encode("ascii")], ids=[0], elements=1, flags=[hyperscan.HS_FLAG_CASELESS]
-        )
+        return not patterns or _compile(patterns) is not None
     except hyperscan.error:
         return False
-    return True
-
-
-def build(conditions: Iterable[tuple[str, Node]], hints: Hints) -> Prefilter:
-    """Return the prefilter for named conditions over the records of these schemas."""
-    patterns: list[Pattern] = []
-    kinds: set[Kind] = set()
-    unbound: list[str] = []
-    for slug, condition in conditions:
-        found = needed(condition, hints.presence)
-        if found is None or not all(_compiles(p.text) for p in found if "{" in p.text or len(p.text) > 4000):
-            unbound.append(slug)
-            continue
-        patterns += found
-        kinds |= {FIELDS[match.field].kind for match in matches(condition) if match.field is not None}
-    if unbound:
-        note = f"no fixed text to search for in {', '.join(unbound)}: every record is parsed, which is slower"
-        return Prefilter((), True, (note,))
-    texts = [*hints.headers, *(pattern.text for pattern in patterns)]
-    return Prefilter([*minimal(texts), *hatches(kinds)], False, blind=hints.blind(patterns))
