@@ -165,7 +165,8 @@ def scan(paths: tuple[str, ...], **options: Any) -> int:
 def _scan_of(paths: tuple[str, ...], options: dict[str, Any]) -> Scan:
     from imdswatch.rule import load_rules
     from imdswatch.scan.judging import Window
-    from imdswatch.scan.run import Options, Scan
+    from imdswatch.scan.run import Scan
+    from imdswatch.scan.work import Options
     from imdswatch.schema import load_schemas
     from imdswatch.site import Site, load_site
 

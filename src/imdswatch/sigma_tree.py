@@ -13,7 +13,6 @@ from typing import Any
 import yaml
 from sigma import conditions as sc
 from sigma import types as st
-from sigma.collection import SigmaCollection
 from sigma.correlations import SigmaCorrelationRule, SigmaCorrelationType
 from sigma.exceptions import SigmaError
 from sigma.rule import SigmaRule
@@ -79,7 +78,6 @@ def read_documents(text: str, file: str) -> Documents:
             SigmaCorrelationRule.from_dict(doc) if "correlation" in doc else SigmaRule.from_dict(doc)
             for doc in raw
         ]
-        SigmaCollection([*documents], resolve_references=False)
         conditions = tuple(
             _rule_condition(doc, text, file) for doc in documents if isinstance(doc, SigmaRule)
         )

@@ -62,6 +62,7 @@ class Stream:
         self.skipped: list[Skipped] = []
         self._reader, self._budget = reader, budget
         self._offset, self._over = origin, False
+        self.interruptible = False
 
     @property
     def raw_bytes(self) -> int:
@@ -76,6 +77,10 @@ class Stream:
                 count = self._reader.readinto(view[filled:])
                 filled += count
                 self._over = not count
+        except KeyboardInterrupt:
+            if not self.interruptible:
+                raise
+            self._over = True  # the user ended the input: what came so far is reported
         except Damage as damage:
             self._over = damage.reported = True
             self.skipped.append(Skipped(self.name, f"byte {self._offset + filled}", damage.reason))

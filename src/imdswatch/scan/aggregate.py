@@ -113,7 +113,8 @@ class Incidents:
             if when > incident.last:
                 incident.last = when
         order = (
-            -verdict.stage, -verdict.severity, -verdict.confidence, _NO_TIME if when is None else when, source, position,
+            -verdict.stage, -verdict.severity, -verdict.confidence,
+            _NO_TIME if when is None else when, source, position,
         )  # fmt: skip
         held = incident.combos.get(combo)
         if held is None or order < held[1].order:
@@ -144,6 +145,7 @@ class Incidents:
                 if len(self.open) >= self._limit:
                     self._spill()
                 self.open[key] = incident
+        other.close()
 
     def shift(self, positions: int) -> None:
         """Add to every position: these incidents are of a part of a file, and so much came before it."""
@@ -164,7 +166,6 @@ class Incidents:
         for key in sorted(self.open):
             pickler.dump((key, self.open[key]))
             pickler.clear_memo()
-        run.seek(0)
         self._runs.append(run)
         self.open = {}
 
@@ -186,13 +187,19 @@ class Incidents:
                 current = (key, incident)
         if current is not None:
             yield current
+
+    def close(self) -> None:
+        """Give back temporary files; the incidents in them are gone."""
         for run in self._runs:
             run.close()
+        self._runs = []
 
     def __getstate__(self) -> dict[str, object]:
         """Return what travels between processes: incidents that were written out come along in memory."""
+        everything = dict(self.items())
+        self.close()
         return {
-            "open": dict(self.items()),
+            "open": everything,
             "_limit": self._limit,
             "_each": self._each,
             "_shift": 0,
@@ -206,6 +213,7 @@ class Incidents:
 
 
 def _load(run: IO[bytes]) -> Iterator[tuple[Key, Incident]]:
+    run.seek(0)
     while True:
         try:
             yield pickle.load(run)

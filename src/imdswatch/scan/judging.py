@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from imdswatch.event import victim_ip, victim_mac
@@ -132,10 +132,10 @@ class SecondLook:
 
 
 def served_victims(incidents: Incidents, rules: Sequence[Rule], timespan: int) -> dict[str, Served]:
-    """Return the victims with unsuppressed served credentials, and how long those were good for."""
+    """Return the victims with unsuppressed served credentials, and how long those were good for, all in all."""
     out: dict[str, Served] = {}
     rank = STAGE_RANK["credentials-served"]
-    for (victim, endpoint, muted), incident in incidents.open.items():
+    for (victim, endpoint, muted, *_), incident in incidents.items():
         if muted or not victim:
             continue
         sightings = [s for _, s in incident.combos.values() if s.verdict.stage == rank]
@@ -146,7 +146,15 @@ def served_victims(incidents: Incidents, rules: Sequence[Rule], timespan: int) -
         ends = [s.fields["expiration"] for s in sightings if s.fields.get("expiration") is not None]
         last = max((s.order[3] for s in sightings if s.order[3] != float("inf")), default=None)
         until = max(ends) if ends else None if last is None else max(last, incident.last) + timespan
-        held = out.get(victim)
-        if held is None or (since or 0.0) < (held.since or 0.0):
-            out[victim] = Served(endpoint, since, until, first.fields)
+        out[victim] = _joined(out.get(victim), Served(endpoint, since, until, first.fields))
     return out
+
+
+def _joined(held: Served | None, other: Served) -> Served:
+    """Return one span over both; a victim that was served twice, or by two endpoints, may use either."""
+    if held is None:
+        return other
+    first = min(held, other, key=lambda one: one.since or 0.0)
+    ends = [one.until for one in (held, other)]
+    until = None if None in ends else max(end for end in ends if end is not None)
+    return replace(first, until=until)

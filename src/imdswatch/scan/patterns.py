@@ -203,8 +203,7 @@ def _path_with_wildcards(parts: tuple[str | Wild, ...]) -> Needed:
     if (
         not before
         or not re.fullmatch(r"[A-Za-z0-9_.:/\-]+", piece)
-        or not before[-1].isalnum()
-        and before[-1] != "-"
+        or not (before[-1].isalnum() or before[-1] == "-")
     ):
         return None
     body = SEPARATOR.join(re.escape(segment) for segment in piece.rstrip("/").split("/"))
@@ -252,9 +251,9 @@ def _regex(kind: Kind, pattern: str, flags: int) -> Needed:
         done = translate(
             pattern if kind is Kind.TEXT else lead, flags, None if kind is Kind.TEXT else SEPARATOR
         )
-        if done and min(weight for _, weight in done) >= _MIN_RUN:
-            if kind is not Kind.URL or not _spans_columns(pattern):
-                return tuple(Pattern(*one) for one in done)
+        spans = kind is Kind.URL and _spans_columns(pattern)
+        if done and not spans and min(weight for _, weight in done) >= _MIN_RUN:
+            return tuple(Pattern(*one) for one in done)
     return None
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import hyperscan
 
-from imdswatch.event import FIELDS, Kind
+from imdswatch.event import FIELDS
 from imdswatch.rule import Node, matches
 from imdswatch.scan.hints import Hints
 from imdswatch.scan.patterns import hatches, minimal, needed

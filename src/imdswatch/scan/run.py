@@ -7,84 +7,38 @@ rules) need the sources once more; what cannot be read twice is told as skipped.
 
 from __future__ import annotations
 
-import multiprocessing
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
-from datetime import UTC, tzinfo
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import chain, islice
 
 from imdswatch.finding import SEVERITY_RANK, STAGE_RANK, Finding, Skipped, Summary
-from imdswatch.read.blocks import Block, blocks, part_blocks
 from imdswatch.read.sources import Ignored, Source, walk
-from imdswatch.read.streams import Stream, open_streams
-from imdswatch.rule import Rule
 from imdswatch.scan.aggregate import Incidents, to_finding
-from imdswatch.scan.hints import Hints, sniff
-from imdswatch.scan.judging import FirstLook, SecondLook, Window, served_victims
-from imdswatch.scan.prefilter import Prefilter, build
-from imdswatch.scan.text import Outcome, TextScan
-from imdswatch.schema import Schemas
-from imdswatch.site import Site
-
-PART = 64 << 20
-"""Bytes of a plain file that one task takes."""
-_BATCH = 64  # small files a task
-_SMALL = 1 << 20
-
-Progress = Callable[[int], None]
-"""Called with the number of source bytes that were looked at since the last call."""
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What a scan is asked to do. `year_not_after` and times are epoch seconds."""
-
-    rules: tuple[Rule, ...]
-    site: Site
-    schemas: Schemas
-    schema: str | None = None
-    window: Window = Window()
-    timezone: tzinfo = UTC
-    jobs: int = 1
-    each: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """Some work for one process: whole sources, or one part of a plain file."""
-
-    sources: tuple[Source, ...]
-    start: int = 0
-    end: int | None = None
-    size: int = 0
+from imdswatch.scan.hints import Hints
+from imdswatch.scan.judging import FirstLook, SecondLook, served_victims
+from imdswatch.scan.prefilter import build
+from imdswatch.scan.text import Outcome
+from imdswatch.scan.work import BATCH, SMALL, Options, Progress, Task, Worker, size_of
 
 
 class Scan:
     """One scan. Iterate `results` once; then `summary` is right."""
 
     def __init__(self, paths: Sequence[str], options: Options, progress: Progress | None = None) -> None:
-        self._paths, self._options, self._progress = tuple(paths), options, progress or (lambda count: None)
-        self._look: FirstLook | SecondLook = FirstLook(options.rules, options.site, options.window)
+        self._paths, self._options, self._progress = tuple(paths), options, progress
         self._hints = Hints(options.schemas)
-        used = self._look.used
-        self._prefilter = self._build([(rule.slug, rule) for rule in used])
+        look = FirstLook(options.rules, options.site, options.window)
+        prefilter = build([(rule.slug, rule.condition) for rule in look.used], self._hints)
+        self._worker = Worker(options, prefilter, look)
         self._incidents = Incidents(each=options.each)
-        self._counts = Summary(notes=self._prefilter.notes + self._unfilled())
+        self._counts = Summary(notes=prefilter.notes + self._unfilled())
         self._once: list[str] = []
+        self._unread: list[Skipped] = []  # met on the way, not told yet
 
     def _unfilled(self) -> tuple[str, ...]:
         idle = [r.slug for r in self._options.rules if r.placeholders - set(self._options.site.values)]
         return tuple(f"{slug} does not apply: the site file lists no expected accounts" for slug in idle)
-
-    def _build(self, rules: list[tuple[str, Rule]], second: bool = False) -> Prefilter:
-        conditions = [
-            (slug, rule.correlation.base if second and rule.correlation else rule.condition)
-            for slug, rule in rules
-        ]
-        return build(conditions, self._hints)
 
     def results(self) -> Iterator[Finding | Skipped]:
         """Yield what could not be looked at as it comes up, then the findings, the gravest first.
@@ -103,6 +57,7 @@ class Scan:
             else:
                 suppressed += 1
             yield finding
+        self._incidents.close()
         self._counts = replace(
             self._counts, findings=findings, suppressed=suppressed, seconds=time.monotonic() - began
         )
@@ -124,8 +79,8 @@ class Scan:
                 yield self._skip(
                     Skipped(name, "", f"cannot be read twice, so {rule.slug} was not looked for in it")
                 )
-            self._look = SecondLook(options.rules, index, options.site, options.window, served)
-            self._prefilter = self._build([(rule.slug, rule)], second=True)
+            look = SecondLook(options.rules, index, options.site, options.window, served)
+            self._worker = Worker(options, build([(rule.slug, rule.correlation.base)], self._hints), look)
             for _ in self._pass(counting=False):
                 pass  # told in the first pass already
 
@@ -134,42 +89,55 @@ class Scan:
         return skipped
 
     def _pass(self, counting: bool = True) -> Iterator[Skipped]:
-        parallel = self._options.jobs > 1
+        """Look at all sources once; yield what could not be looked at, if this is the look that counts."""
         base, before = 0, ""
-        for task, outcome in self._parallel(counting) if parallel else self._serial(counting):
-            part = task.end is not None
+        for task, outcome in self._outcomes(counting):
             name = task.sources[0].name
-            if not part or task.start == 0 or name != before:
-                base, before = 0, name
-            if part and base:
+            if task.end is None or task.start == 0 or name != before:
+                base, before = 0, name  # lines of the same file in the parts before this one
+            if outcome.incidents is not self._incidents:
                 outcome.incidents.shift(base)
-            incidents = outcome.incidents
-            if incidents is not self._incidents:
-                self._incidents.merge(incidents)
-            base += outcome.lines
+                self._incidents.merge(outcome.incidents)
             if counting:
-                shown = (
-                    [_shifted(s, base - outcome.lines) for s in outcome.skipped] if part else outcome.skipped
-                )
-                for skipped in shown:
-                    yield self._skip(skipped)
-                if outcome.more_skipped:
-                    reason = f"{outcome.more_skipped} more places could not be read"
-                    yield self._skip(Skipped(name, "", reason))
-                counts = self._counts
-                self._counts = replace(
-                    counts,
-                    bytes=counts.bytes + outcome.bytes,
-                    records=counts.records + outcome.lines,
-                    ignored=counts.ignored + outcome.ignored,
-                )
-            self._progress(outcome.packed)
+                yield from self._told(outcome, base, name)
+            base += outcome.lines
+            if self._progress is not None:
+                self._progress(outcome.packed)
+        if counting:
+            yield from map(self._skip, self._unread)
 
-    def _tasks(self, counting: bool) -> Iterator[Task | Skipped]:
+    def _told(self, outcome: Outcome, base: int, name: str) -> Iterator[Skipped]:
+        for skipped in outcome.skipped:
+            yield self._skip(_shifted(skipped, base) if base else skipped)
+        if outcome.more_skipped:
+            yield self._skip(Skipped(name, "", f"{outcome.more_skipped} more places could not be read"))
+        counts = self._counts
+        self._counts = replace(
+            counts,
+            bytes=counts.bytes + outcome.bytes,
+            records=counts.records + outcome.lines,
+            ignored=counts.ignored + outcome.ignored,
+        )
+
+    def _outcomes(self, counting: bool) -> Iterator[tuple[Task, Outcome]]:
+        tasks = self._tasks(counting)
+        first = list(islice(tasks, 2))
+        # One task is done here at once: starting processes would take longer than most of them.
+        if self._options.jobs > 1 and len(first) > 1:
+            from imdswatch.scan.pool import in_parallel
+
+            yield from in_parallel(self._worker, chain(first, tasks), self._options.jobs)
+            return
+        for task in chain(first, tasks):
+            for source in task.sources:
+                outcome = Outcome(self._incidents)
+                yield Task((source,)), self._worker.do(Task((source,)), outcome, self._progress)
+
+    def _tasks(self, counting: bool) -> Iterator[Task]:
         batch: list[Source] = []
         for found in walk(self._paths):
             if isinstance(found, Skipped):
-                yield found
+                self._unread.append(found)
                 continue
             if isinstance(found, Ignored):
                 self._ignore(counting)
@@ -181,15 +149,15 @@ class Scan:
                     yield Task((found,))
                 continue
             self._count_source(counting)
-            size = _size(found)
-            if size > _SMALL:
+            size = size_of(found)
+            if size > SMALL:
                 if batch:
                     yield Task(tuple(batch))
                     batch = []
-                yield from self._cut(found, size)
+                yield from self._worker.cut(found, size)
                 continue
             batch.append(found)
-            if len(batch) == _BATCH:
+            if len(batch) == BATCH:
                 yield Task(tuple(batch))
                 batch = []
         if batch:
@@ -202,117 +170,6 @@ class Scan:
     def _ignore(self, counting: bool) -> None:
         if counting:
             self._counts = replace(self._counts, ignored=self._counts.ignored + 1)
-
-    def _cut(self, source: Source, size: int) -> Iterator[Task]:
-        if self._options.jobs > 1 and size > 2 * PART and self._cuttable(source):
-            for start in range(0, size, PART):
-                yield Task((source,), start, min(start + PART, size), size)
-        else:
-            yield Task((source,))
-
-    def _cuttable(self, source: Source) -> bool:
-        """Say whether parts of the file can be read alone: plain text, a record a line, no header lines."""
-        assert source.path is not None
-        for stream in open_streams(source):
-            if not isinstance(stream, Stream) or stream.seekable_path is None:
-                return False
-            head = bytearray(1 << 16)
-            count = stream.readinto(head)
-            return not sniff(bytes(head[:count]), self._options.schemas, self._options.schema).header
-        return False
-
-    def _serial(self, counting: bool) -> Iterator[tuple[Task, Outcome]]:
-        for task in self._tasks(counting):
-            if isinstance(task, Skipped):
-                yield Task((Source(task.source, None, False, None),)), Outcome(skipped=[task])
-                continue
-            for source in task.sources:
-                outcome = Outcome(self._incidents)
-                self._work(Task((source,)), outcome)
-                yield Task((source,)), outcome
-
-    def _parallel(self, counting: bool) -> Iterator[tuple[Task, Outcome]]:
-        global _worker
-        _worker = self  # inherited by the forked processes: rules and search are compiled once
-        context = multiprocessing.get_context("fork")
-        pending: list[tuple[Task, Future[Outcome] | Outcome]] = []
-        with ProcessPoolExecutor(self._options.jobs, mp_context=context) as pool:
-            for task in self._tasks(counting):
-                if isinstance(task, Skipped):
-                    pending.append((Task((Source(task.source, None, False, None),)), Outcome(skipped=[task])))
-                elif task.sources[0].path is None or task.sources[0].mtime is None:
-                    outcome = Outcome(Incidents(each=self._options.each))
-                    self._work(task, outcome)
-                    pending.append((task, outcome))
-                else:
-                    pending.append((task, pool.submit(_run_task, task)))
-                while len(pending) > 2 * self._options.jobs:
-                    yield self._done(*pending.pop(0))
-            while pending:
-                yield self._done(*pending.pop(0))
-
-    @staticmethod
-    def _done(task: Task, result: Future[Outcome] | Outcome) -> tuple[Task, Outcome]:
-        if isinstance(result, Outcome):
-            return task, result
-        try:
-            return task, result.result()
-        except BrokenProcessPool:
-            reason = "a worker process was killed while it read this (out of memory?)"
-            return task, Outcome(skipped=[Skipped(source.name, "", reason) for source in task.sources])
-
-    def _work(self, task: Task, outcome: Outcome) -> None:
-        if task.end is not None:
-            source = task.sources[0]
-            assert source.path is not None
-            parts = part_blocks(source.path, task.start, task.end, limit=task.size, name=source.name)
-            self._text(source.name, source.mtime, parts, outcome, first=task.start == 0)
-            outcome.packed += task.end - task.start
-            return
-        for source in task.sources:
-            for found in open_streams(source):
-                if isinstance(found, Skipped):
-                    outcome.skip(found)
-                elif isinstance(found, Ignored):
-                    outcome.ignored += 1
-                else:
-                    self._text(found.name, found.mtime, blocks(found), outcome)
-            outcome.packed += _size(source)
-
-    def _text(
-        self,
-        name: str,
-        mtime: float | None,
-        data: Iterator[Block | Skipped] | Iterator[Block],
-        outcome: Outcome,
-        first: bool = True,
-    ) -> None:
-        options = self._options
-        reader = options.schemas.reader(
-            default_timezone=options.timezone, year_not_after=mtime or time.time(), only=options.schema
-        )
-        TextScan(name, self._prefilter, reader, self._look, outcome).run(
-            data, options.schemas, options.schema, first_part=first
-        )
-
-
-_worker: Scan | None = None
-
-
-def _run_task(task: Task) -> Outcome:
-    assert _worker is not None
-    outcome = Outcome(Incidents(each=_worker._options.each))
-    _worker._work(task, outcome)
-    return outcome
-
-
-def _size(source: Source) -> int:
-    if source.path is None:
-        return 0
-    try:
-        return Path(source.path).stat().st_size
-    except OSError:
-        return 0
 
 
 def _shifted(skipped: Skipped, lines: int) -> Skipped:

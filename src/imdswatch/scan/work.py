@@ -1,0 +1,161 @@
+"""The work of one process: a task in, an outcome out. Also how a list of sources is cut into tasks.
+
+A task is some whole sources or one part of a plain file; its outcome is associative, so it does not matter which
+process did it. Nothing here raises for what stands in a file.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, tzinfo
+from pathlib import Path
+
+from imdswatch.finding import Skipped
+from imdswatch.read.blocks import Block, blocks, part_blocks
+from imdswatch.read.records import looks_multiline_json
+from imdswatch.read.sources import Ignored, Source
+from imdswatch.read.streams import Stream, open_streams
+from imdswatch.rule import Rule
+from imdswatch.scan.aggregate import Incidents
+from imdswatch.scan.hints import sniff
+from imdswatch.scan.judging import FirstLook, SecondLook, Window
+from imdswatch.scan.prefilter import Prefilter
+from imdswatch.scan.text import Outcome, TextScan
+from imdswatch.schema import Schemas
+from imdswatch.site import Site
+
+PART = 64 << 20
+"""Bytes of a plain file that one task takes."""
+SMALL = 1 << 20
+"""Files up to this size share a task."""
+BATCH = 64
+_REPORT = 8 << 20  # bytes between two calls of the progress callback
+
+Progress = Callable[[int], None]
+"""Called with the number of source bytes that were looked at since the last call."""
+
+
+_ALWAYS = Window()
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a scan is asked to do."""
+
+    rules: tuple[Rule, ...]
+    site: Site
+    schemas: Schemas
+    schema: str | None = None
+    window: Window = _ALWAYS
+    timezone: tzinfo = UTC
+    jobs: int = 1
+    each: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Some work for one process: whole sources, or one part of a plain file of `size` bytes."""
+
+    sources: tuple[Source, ...]
+    start: int = 0
+    end: int | None = None
+    size: int = 0
+
+    @property
+    def here(self) -> bool:
+        """Whether only this process can do it: standard input and pipes cannot be opened twice."""
+        return any(source.mtime is None for source in self.sources)
+
+
+class Worker:
+    """Does tasks, one after the other, with the rules of one look at the sources."""
+
+    def __init__(self, options: Options, prefilter: Prefilter, look: FirstLook | SecondLook) -> None:
+        self.options, self.prefilter, self.look = options, prefilter, look
+
+    def outcome(self) -> Outcome:
+        """Return an empty outcome."""
+        return Outcome(Incidents(each=self.options.each))
+
+    def do(self, task: Task, outcome: Outcome, progress: Progress | None = None) -> Outcome:
+        """Scan what the task says, into the outcome."""
+        if task.end is not None:
+            source = task.sources[0]
+            assert source.path is not None
+            parts = part_blocks(source.path, task.start, task.end, limit=task.size, name=source.name)
+            self._text(source.name, source.mtime, parts, outcome, first=task.start == 0)
+            outcome.packed += task.end - task.start
+            return outcome
+        for source in task.sources:
+            told = 0
+            for found in open_streams(source):
+                if isinstance(found, Skipped):
+                    outcome.skip(found)
+                elif isinstance(found, Ignored):
+                    outcome.ignored += 1
+                else:
+                    data = blocks(found) if progress is None else _told(found, told, progress)
+                    found.interruptible = source.path is None
+                    self._text(found.name, found.mtime, data, outcome)
+                    told = found.raw_bytes
+            outcome.packed += size_of(source) if progress is None else max(0, size_of(source) - told)
+        return outcome
+
+    def _text(
+        self,
+        name: str,
+        mtime: float | None,
+        data: Iterator[Block | Skipped] | Iterator[Block],
+        outcome: Outcome,
+        first: bool = True,
+    ) -> None:
+        options = self.options
+        reader = options.schemas.reader(
+            default_timezone=options.timezone, year_not_after=mtime or time.time(), only=options.schema
+        )
+        scan = TextScan(name, self.prefilter, reader, self.look, outcome)
+        scan.run(data, options.schemas, options.schema, first_part=first)
+
+    def cut(self, source: Source, size: int) -> Iterator[Task]:
+        """Yield the tasks of one large source: its parts if they can be read alone, else the whole."""
+        if self.options.jobs > 1 and size > 2 * PART and self._cuttable(source):
+            for start in range(0, size, PART):
+                yield Task((source,), start, min(start + PART, size), size)
+        else:
+            yield Task((source,))
+
+    def _cuttable(self, source: Source) -> bool:
+        """Say whether parts of the file can be read alone: plain text, a record a line, no header lines."""
+        for stream in open_streams(source):
+            if not isinstance(stream, Stream) or stream.seekable_path is None:
+                return False
+            head = bytearray(1 << 16)
+            count = stream.readinto(head)
+            text = bytes(head[:count])
+            return (
+                not looks_multiline_json(text)
+                and not sniff(text, self.options.schemas, self.options.schema).header
+            )
+        return False
+
+
+def _told(stream: Stream, told: int, progress: Progress) -> Iterator[Block]:
+    """Yield a stream's blocks and tell the progress now and then."""
+    for block in blocks(stream):
+        if stream.raw_bytes - told >= _REPORT:
+            progress(stream.raw_bytes - told)
+            told = stream.raw_bytes
+        yield block
+    progress(stream.raw_bytes - told)
+
+
+def size_of(source: Source) -> int:
+    """Return the size of a source in bytes, packed as it is; 0 where it has none."""
+    if source.path is None:
+        return 0
+    try:
+        return Path(source.path).stat().st_size
+    except OSError:
+        return 0
