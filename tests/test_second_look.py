@@ -1,0 +1,77 @@
+"""What a victim does with served credentials is found whatever else the run is asked for, and however large it is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from imdswatch.finding import Finding
+from imdswatch.rule import load_rules
+from imdswatch.scan.aggregate import Incidents
+from imdswatch.scan.run import Options, Scan
+from imdswatch.schema import load_schemas
+from imdswatch.site import Site
+
+ROLE = "/latest/meta-data/iam/security-credentials/build"
+
+
+def _served(when: float, victim: str, host: str = "169.254.169.254") -> dict[str, object]:
+    return {
+        "ts": when, "uid": "C1", "trans_depth": 1, "request_body_len": 0,
+        "id.orig_h": victim, "id.orig_p": 40000, "id.resp_h": "169.254.169.254",
+        "id.resp_p": 80, "method": "GET", "host": host, "uri": ROLE, "status_code": 200,
+        "user_agent": "Boto3/1.44.5", "response_body_len": 1200,
+    }  # fmt: skip
+
+
+def _used(when: float, victim: str) -> dict[str, object]:
+    return {
+        "ts": when, "uid": "C2", "id.orig_h": victim, "id.orig_p": 40001, "id.resp_h": "198.51.100.7", "id.resp_p": 443,
+        "version": "TLSv12", "resumed": False, "server_name": "sts.eu-west-1.amazonaws.com", "established": True,
+    }  # fmt: skip
+
+
+def _scan(path: Path, each: bool = False, jobs: int = 1) -> list[Finding]:
+    scan = Scan([str(path)], Options(load_rules(), Site(), load_schemas(), each=each, jobs=jobs))
+    return [result for result in scan.results() if isinstance(result, Finding)]
+
+
+def _write(path: Path, *records: dict[str, object]) -> Path:
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+def test_each_gives_a_finding_for_every_use(tmp_path: Path) -> None:
+    log = _write(
+        tmp_path / "log", _served(1e9, "10.0.0.5"), _used(1e9 + 60, "10.0.0.5"), _used(1e9 + 90, "10.0.0.5")
+    )
+    stages = [finding.stage for finding in _scan(log, each=True)]
+    assert stages == ["credentials-used", "credentials-used", "credentials-served"]
+
+
+def test_a_victim_served_twice_may_use_either(tmp_path: Path) -> None:
+    late = 1e9 + 10 * 3600
+    log = _write(
+        tmp_path / "log",
+        _served(1e9, "10.0.0.5", "10.9.9.9:1338") | {"id.resp_h": "10.9.9.9"},
+        _served(late, "10.0.0.5"),
+        _used(late + 3600, "10.0.0.5"),
+    )
+    assert _scan(log)[0].stage == "credentials-used"
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_victims_that_were_written_out_are_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int
+) -> None:
+    monkeypatch.setattr(Incidents.__init__, "__defaults__", (3,))
+    victims = [f"10.0.0.{number}" for number in range(1, 11)]
+    log = _write(
+        tmp_path / "log", *(_served(1e9, v) for v in victims), *(_used(1e9 + 60, v) for v in victims)
+    )
+    found = _scan(log, jobs=jobs)
+    assert [(one.victim["ip"], one.stage, one.count) for one in found] == [
+        (victim, "credentials-used", 2) for victim in sorted(victims)
+    ]
