@@ -50,7 +50,9 @@ def _records(log: bytes) -> list[tuple[int, bytes]]:
     return [(line, text) for text, line in (item for item in framed if not isinstance(item, Skipped))]
 
 
-@pytest.mark.parametrize("path", CASES, ids=[f"{path.parent.name}/{path.name.split('.')[0]}" for path in CASES])
+@pytest.mark.parametrize(
+    "path", CASES, ids=[f"{path.parent.name}/{path.name.split('.')[0]}" for path in CASES]
+)
 def test_reads_as_expected(path: Path) -> None:
     log = path.with_name(path.name.replace(".expected.json", ".log")).read_bytes()
     expected = {entry["line"]: entry["event"] for entry in json.loads(path.read_text())}

@@ -46,7 +46,9 @@ class Base:
     form: Form
     variants: tuple[Form, ...] = ()
 
-    def read(self, sources: Mapping[str, Any], text: str | None, clock: Clock) -> dict[str, Any] | Malformed | None:
+    def read(
+        self, sources: Mapping[str, Any], text: str | None, clock: Clock
+    ) -> dict[str, Any] | Malformed | None:
         """Make canonical fields of source fields, by the first variant that fits; never raises."""
         form = self.form
         for variant in self.variants:
@@ -102,7 +104,9 @@ class Schema:
                     return True
         return False
 
-    def read_text(self, base: Base, message: str, outer: Sources | None, clock: Clock) -> dict[str, Any] | Malformed | None:
+    def read_text(
+        self, base: Base, message: str, outer: Sources | None, clock: Clock
+    ) -> dict[str, Any] | Malformed | None:
         """Read one message with one of the layouts; None if it is not of that layout."""
         sources = base.form.layout.parse(message)
         if sources is None or isinstance(sources, Malformed):
@@ -121,10 +125,13 @@ class Schema:
         """Say whether `write` can put this canonical field into a record so that reading gives it back."""
         from imdswatch.layouts import writing  # the writer is for the lab and tests; scanning never needs it
 
-        return any(writing.carries(form, name) for base in self.bases for form in base.forms)
+        return writing.carries(self, name)
 
     def write(self, fields: Mapping[str, Any]) -> list[bytes]:
-        """Write canonical fields as a record: header lines first where the layout has a header."""
+        """Write canonical fields as a record: header lines first where the layout has a header.
+
+        Fields that the schema does not carry are left out; empty if it cannot be written at all.
+        """
         from imdswatch.layouts import writing
 
         return [line.encode("utf-8", "replace") for line in writing.write(self, fields)]
@@ -176,7 +183,8 @@ class Schemas(Mapping[str, Schema]):
             return self._by_name[name]
         except KeyError:
             raise UsageError(
-                f"there is no schema {name!r}", help=f"one of: {', '.join(self.names)}; see `imdswatch schemas`"
+                f"there is no schema {name!r}",
+                help=f"one of: {', '.join(self.names)}; see `imdswatch schemas`",
             ) from None
 
     def __contains__(self, name: object) -> bool:
@@ -212,7 +220,9 @@ def load_schemas(extra: Path | None = None) -> Schemas:
     if extra is not None:
         if not extra.is_dir():
             raise SchemaError("the schema folder does not exist", file=str(extra))
-        files.update({path.stem: path for path in sorted(extra.iterdir()) if path.suffix in (".yml", ".yaml")})
+        files.update(
+            {path.stem: path for path in sorted(extra.iterdir()) if path.suffix in (".yml", ".yaml")}
+        )
     return Schemas([load_schema(path) for path in files.values()])
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 
-from imdswatch.errors import SchemaError
 from imdswatch.event import FIELDS
 from imdswatch.layouts import KINDS, Layout, conversions
 from imdswatch.layouts.delimited import Delimited
@@ -17,7 +16,7 @@ from imdswatch.layouts.fieldmap import UNSET, Field, FieldMap, constant
 from imdswatch.layouts.json import Json
 from imdswatch.layouts.keyvalue import KeyValue
 from imdswatch.layouts.recognise import Recognise
-from imdswatch.layouts.times import format_reader
+from imdswatch.layouts.times import Clock, format_reader
 from imdswatch.schema import Base, Form, Schema
 from imdswatch.yamlfile import Table, load
 
@@ -104,7 +103,9 @@ def _check_recognisable(top: Table, layout: Layout, recognise: Recognise) -> Non
         if not recognise.columns:
             raise top.error("recognise", "a layout with a header needs `columns` in `recognise`")
     elif isinstance(layout, (Delimited, KeyValue)) and not (recognise.regex or recognise.program):
-        raise top.error("recognise", "this layout reads almost any text: it needs `regex` or `program` in `recognise`")
+        raise top.error(
+            "recognise", "this layout reads almost any text: it needs `regex` or `program` in `recognise`"
+        )
 
 
 def _check_regex(table: Table, key: str, text: str) -> re.Pattern[str]:
@@ -116,7 +117,7 @@ def _check_regex(table: Table, key: str, text: str) -> re.Pattern[str]:
 
 def _fields(table: Table, layouts: list[Layout]) -> dict[str, Field | None]:
     fields: dict[str, Field | None] = {}
-    for name in table.keys():
+    for name in table.names():
         if name not in FIELDS:
             raise table.error(name, f"{name!r} is no canonical field", "docs/fields.md lists them")
         if table.is_table(name):
@@ -166,7 +167,7 @@ def _glue(table: Table) -> str | None:
 
 
 def _check_constant(table: Table, key: str, name: str, value: str, convert: str, mapped: str) -> None:
-    if conversions.READ[convert](value, conversions.Clock()) is None:
+    if conversions.READ[convert](value, Clock()) is None:
         raise table.error(key, f"{mapped!r} maps to {value!r}, which is no value of {name!r}")
 
 
@@ -179,13 +180,15 @@ def _check_sources(table: Table, key: str, sources: tuple[str, ...], layouts: li
         known |= names
     for source in sources:
         if source not in known and not source.startswith("syslog."):
-            raise table.error(key, f"the layout has no source field {source!r}", f"it has: {', '.join(sorted(known))}")
+            raise table.error(
+                key, f"the layout has no source field {source!r}", f"it has: {', '.join(sorted(known))}"
+            )
 
 
 def _constants(top: Table) -> tuple[tuple[str, object], ...]:
     table = top.table("constants")
     out: list[tuple[str, object]] = []
-    for name in table.keys():
+    for name in table.names():
         if name not in FIELDS:
             raise table.error(name, f"{name!r} is no canonical field", "docs/fields.md lists them")
         try:
@@ -197,7 +200,7 @@ def _constants(top: Table) -> tuple[tuple[str, object], ...]:
 
 def _per_field(top: Table, key: str) -> dict[str, str]:
     table = top.table(key)
-    for name in table.keys():
+    for name in table.names():
         if name not in FIELDS:
             raise table.error(name, f"{name!r} is no canonical field", "docs/fields.md lists them")
     return top.mapping(key)
@@ -229,7 +232,9 @@ def _base(
     constants: tuple[tuple[str, object], ...],
     variants: list[Variant],
 ) -> Base:
-    def form(own: Layout, specs: dict[str, Field | None], when: tuple[tuple[str, frozenset[str]], ...]) -> Form:
+    def form(
+        own: Layout, specs: dict[str, Field | None], when: tuple[tuple[str, frozenset[str]], ...]
+    ) -> Form:
         chosen = tuple(spec for spec in specs.values() if spec is not None)
         return Form(own, FieldMap(chosen, constants, own.unset, own.nested), when)
 
@@ -237,6 +242,3 @@ def _base(
         form(layout, fields, ()),
         tuple(form(own or layout, specs, when) for when, own, specs in variants),
     )
-
-
-__all__ = ["SchemaError", "parse"]

@@ -22,7 +22,8 @@ class Table:
     """One mapping of a YAML file, whose keys are taken one by one; `done` complains about what is left."""
 
     def __init__(self, node: yaml.Node, file: str) -> None:
-        self.file, self.line = file, node.start_mark.line + 1
+        self._start = node.start_mark
+        self.file, self.line = file, self._start.line + 1
         self._nodes: dict[str, yaml.Node] = {}
         self._lines: dict[str, int] = {}
         self._taken: set[str] = set()
@@ -50,7 +51,7 @@ class Table:
             return None
         return node
 
-    def keys(self) -> list[str]:
+    def names(self) -> list[str]:
         """Return all keys in the order of the file."""
         return list(self._nodes)
 
@@ -104,8 +105,7 @@ class Table:
         """Return the mapping under a key; an empty one without the key."""
         node = self._take(key)
         if node is None:
-            mark = yaml.Mark(self.file, 0, self._lines.get(key, self.line) - 1, 0, None, None)
-            node = yaml.MappingNode("", [], mark, mark)
+            node = yaml.MappingNode("", [], self._start, self._start)
         return Table(node, self.file)
 
     def is_table(self, key: str) -> bool:
@@ -124,12 +124,12 @@ class Table:
     def mapping(self, key: str) -> dict[str, str]:
         """Return the mapping of text to text under a key; empty without the key."""
         inner = self.table(key)
-        return {name: inner.text(name, "") for name in inner.keys()}
+        return {name: inner.text(name, "") for name in inner.names()}
 
     def choices(self, key: str) -> dict[str, tuple[str, ...]]:
         """Return a mapping of text to a list of texts; empty without the key."""
         inner = self.table(key)
-        return {name: inner.texts(name) for name in inner.keys()}
+        return {name: inner.texts(name) for name in inner.names()}
 
     def done(self) -> None:
         """Raise for the first key that nobody took: it is a spelling mistake."""

@@ -18,7 +18,14 @@ from imdswatch.yamlfile import Table
 _START = re.compile(r"CEF: ?\d+(?:\.\d+)?\|")
 _HEADER = re.compile(r"((?:[^|\\]++|\\.)*+)\|")
 _PAIR = re.compile(r"[ \t]([A-Za-z0-9_.\-\[\]]+)=")
-_NAMES = ("cefDeviceVendor", "cefDeviceProduct", "cefDeviceVersion", "cefSignatureId", "cefName", "cefSeverity")
+_NAMES = (
+    "cefDeviceVendor",
+    "cefDeviceProduct",
+    "cefDeviceVersion",
+    "cefSignatureId",
+    "cefName",
+    "cefSeverity",
+)
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _LETTERS = {"n": "\n", "r": "\r"}
 

@@ -3,7 +3,8 @@
 Every reader takes (value, clock) and returns the canonical value or None; it never raises, whatever the value is:
 log content is written by strangers. Every writer is the inverse for one source field; a conversion that reads only a
 part of its source has no writer of its own and is composed in `writing`. Pure.
-A new conversion is code, reviewed here; schema files cannot carry any.
+A new conversion is code, reviewed here; schema files cannot carry any. The vocabulary stands in one file, long as it
+is, so that it can be read through.
 """
 
 from __future__ import annotations
@@ -149,9 +150,7 @@ def _epoch(divisor: float) -> Reader:
     def read(value: Any, clock: Clock) -> float | None:
         kind = value.__class__
         try:
-            if kind is str and len(value) <= 32:
-                number = float(value)
-            elif kind is float or kind is int:
+            if (kind is str and len(value) <= 32) or kind is float or kind is int:
                 number = float(value)
             else:
                 return None
@@ -195,7 +194,9 @@ def to_sockaddr_ip(value: Any, clock: Clock) -> str | None:
 def to_sockaddr_port(value: Any, clock: Clock) -> int | None:
     """Return the port in a hexadecimal `struct sockaddr`."""
     raw = _sockaddr(value, clock)
-    return int.from_bytes(raw[2:4], "big") if raw[:2] in (b"\x02\x00", b"\x0a\x00") and len(raw) >= 8 else None
+    return (
+        int.from_bytes(raw[2:4], "big") if raw[:2] in (b"\x02\x00", b"\x0a\x00") and len(raw) >= 8 else None
+    )
 
 
 def _sockaddr(value: Any, clock: Clock) -> bytes:
@@ -257,7 +258,9 @@ def header_name(source: str) -> Reader:
 
     The value itself is a secret and is looked at only for being there.
     """
-    found = re.fullmatch(r"%\{(?:[^}:]*:)?([^}]+)\}\S*|[\w-]+\(([^)]+)\)|\$(?:sent_)?http_(\w+)|(?:hdr_)?(.+)", source)
+    found = re.fullmatch(
+        r"%\{(?:[^}:]*:)?([^}]+)\}\S*|[\w-]+\(([^)]+)\)|\$(?:sent_)?http_(\w+)|(?:hdr_)?(.+)", source
+    )
     name = next((part for part in found.groups() if part), source) if found else source
     if source.startswith("$") or re.fullmatch(r"[a-z0-9_]+", name):
         name = name.replace("_", "-")
@@ -375,7 +378,9 @@ def _same(value: Any) -> Any:
 
 
 WRITE: dict[str, Callable[[Any], Any]] = {
-    **dict.fromkeys(("text", "lower", "upper", "int", "bool", "address", "mac", "names", "list", "percent_cr"), _same),
+    **dict.fromkeys(
+        ("text", "lower", "upper", "int", "bool", "address", "mac", "names", "list", "percent_cr"), _same
+    ),
     "hexint": lambda value: f"{value:x}",
     "macs": lambda value: [value],
     "vlan": lambda value: value[0] if len(value) == 1 else list(value),
@@ -387,7 +392,9 @@ WRITE: dict[str, Callable[[Any], Any]] = {
     "epoch_us": lambda value: round(value * 1e6),
     "epoch_ns": lambda value: round(value * 1e6) * 1000,
     "base64": lambda value: base64.b64encode(value.encode()).decode(),
-    "flags": lambda value: f"0x{sum(1 << _FLAG_BITS.index(flag) for flag in set(value) & set(_FLAG_BITS)):02x}",
+    "flags": lambda value: (
+        f"0x{sum(1 << _FLAG_BITS.index(flag) for flag in set(value) & set(_FLAG_BITS)):02x}"
+    ),
 }
 """What a whole source field says; conversions that read a part of it are composed by `writing`."""
 

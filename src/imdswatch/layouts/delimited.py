@@ -23,7 +23,9 @@ _ESCAPED = re.compile(r"(?:\\x[0-9a-fA-F]{2})+")
 
 def _unescape(value: str) -> str:
     """Undo Zeek's \\xHH (LogAscii: separator, unset mark and non-printing octets inside values)."""
-    return _ESCAPED.sub(lambda found: bytes.fromhex(found[0].replace("\\x", "")).decode("utf-8", "replace"), value)
+    return _ESCAPED.sub(
+        lambda found: bytes.fromhex(found[0].replace("\\x", "")).decode("utf-8", "replace"), value
+    )
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,9 @@ class Delimited:
                 pieces[number] = quote or ""  # a doubled quote
                 continue
             bare = piece.strip(" \t") if self.trim else piece
-            if (number and bare and bare[0] != separator) or (number < last and bare and bare[-1] != separator):
+            if (number and bare and bare[0] != separator) or (
+                number < last and bare and bare[-1] != separator
+            ):
                 return None
             if self.braces and "{" in piece:
                 piece = pieces[number] = _BRACED.sub(lambda found: found[0].replace(separator, "\x00"), piece)
@@ -205,22 +209,29 @@ class Delimited:
             return [f"#separator \\x{ord(self.separator):02x}", f"#fields{self.separator}{named}"]
         return [f"#Fields: {named}"] if self.header == "#Fields:" else [named]
 
+    def candidates(self, sources: Sources) -> list[str]:
+        """Write one row with quotes where a column needs them, and with quotes around every column."""
+        rows = [self.write(sources)]
+        if self.quote:
+            rows.append(self.write_row(sources, self.columns, quoted=True))
+        return rows
+
     def write(self, sources: Sources) -> str:
         """Write one row; what the sources do not say is the unset mark."""
         return self.write_row(sources, self.columns)
 
-    def write_row(self, sources: Sources, columns: tuple[str, ...]) -> str:
+    def write_row(self, sources: Sources, columns: tuple[str, ...], quoted: bool = False) -> str:
         """Write one row for the given columns."""
         nothing = "" if "" in self.unset and self.separator == "," else "-"
         cells = [to_plain(sources[name]) if name in sources else nothing for name in columns]
-        return self.separator.join(self._cell(cell) for cell in cells)
+        return self.separator.join(self._cell(cell, quoted) for cell in cells)
 
-    def _cell(self, cell: str) -> str:
+    def _cell(self, cell: str, quoted: bool) -> str:
         if self.header == "#fields":
             for character in ("\\x", self.separator, "\n", "\r"):
                 cell = cell.replace(character, "".join(f"\\x{ord(c):02x}" for c in character))
             return cell
         cell = cell.replace("\n", " ").replace("\r", " ")
-        if self.quote and (self.separator in cell or self.quote in cell):
+        if self.quote and (quoted or self.separator in cell or self.quote in cell):
             return self.quote + cell.replace(self.quote, self.quote * 2) + self.quote
         return cell.replace(self.separator, "+" if self.separator == " " else " ") if not self.quote else cell

@@ -4,6 +4,7 @@ An interpreter over the field map takes 15 µs for a Zeek record, the generated 
 millions of records through on a busy day. Generated source contains only names made here and literals made by `repr`
 of validated schema texts; log content is never part of it. `FieldMap.source` shows it.
 
+The pieces of the generated function and the functions it calls are kept in this one file, to be read side by side.
 Order of work inside one field: from (first that gives a value, or glue, or join) → match → map → as → less → or.
 """
 
@@ -72,7 +73,9 @@ class Field:
 def _mapped(pairs: tuple[tuple[str, str], ...], inner: conversions.Reader) -> conversions.Reader:
     exact = {key.lower(): value for key, value in pairs if not key.endswith("*")}
     # The longest prefix first, so that `TCP_DENIED*` wins over `TCP_*` whatever their order in the file.
-    prefixes = sorted(((k[:-1].lower(), v) for k, v in pairs if k.endswith("*")), key=lambda pair: -len(pair[0]))
+    prefixes = sorted(
+        ((k[:-1].lower(), v) for k, v in pairs if k.endswith("*")), key=lambda pair: -len(pair[0])
+    )
 
     def read(value: Any, clock: Clock) -> Any:
         text = conversions.to_text(value, clock)
@@ -119,7 +122,9 @@ def _each(inner: conversions.Reader, many: bool) -> conversions.Reader:
     return read
 
 
-def _joined(readers: list[conversions.Reader], unset: frozenset[str]) -> Callable[[tuple[Any, ...], Clock], Any]:
+def _joined(
+    readers: list[conversions.Reader], unset: frozenset[str]
+) -> Callable[[tuple[Any, ...], Clock], Any]:
     def read(values: tuple[Any, ...], clock: Clock) -> tuple[Any, ...] | None:
         out: dict[Any, None] = {}  # keeps the order; a value that repeats counts once
         for value, inner in zip(values, readers, strict=True):
@@ -133,7 +138,9 @@ def _joined(readers: list[conversions.Reader], unset: frozenset[str]) -> Callabl
     return read
 
 
-def _glued(glue: str, inner: conversions.Reader, unset: frozenset[str]) -> Callable[[tuple[Any, ...], Clock], Any]:
+def _glued(
+    glue: str, inner: conversions.Reader, unset: frozenset[str]
+) -> Callable[[tuple[Any, ...], Clock], Any]:
     def read(values: tuple[Any, ...], clock: Clock) -> Any:
         texts = [v if v.__class__ is str else conversions.to_text(v, clock) for v in values if v is not None]
         present = [text for text in texts if text is not None and text not in unset]

@@ -108,16 +108,28 @@ class KeyValue:
         # The last value of `a: b;` carries the separator that ends it.
         return plain.rstrip().removesuffix(self.pair.rstrip()) if self.pair.rstrip() else plain.rstrip()
 
-    def write(self, sources: Sources) -> str:
-        """Write the pairs; values are quoted where they need it. A prefix cannot be written back: see `defaults`."""
-        pairs = [
-            f"{key}{self.assign}{self._value(to_plain(value))}"
-            for key, value in sources.items()
-            if key != "prefix" and re.fullmatch(self.key, key)
-        ]
-        return to_plain(sources.get("prefix", "")) + self.pair.join(pairs) + to_plain(sources.get("suffix", ""))
+    def candidates(self, sources: Sources) -> list[str]:
+        """Write the pairs with quotes where a value needs them, and with quotes around every value."""
+        return [self._write(sources, False), self._write(sources, True)]
 
-    def _value(self, value: str) -> str:
-        if self.quote and (self.pair[0] in value or self.quote in value or not value or "\\" in value):
+    def write(self, sources: Sources) -> str:
+        """Write the pairs. A prefix or suffix cannot be made from its expression: `defaults` gives their texts."""
+        return self._write(sources, False)
+
+    def _write(self, sources: Sources, quoted: bool) -> str:
+        pairs = [
+            f"{key}{self.assign}{self._value(to_plain(value), quoted)}"
+            for key, value in sources.items()
+            if key not in ("prefix", "suffix") and re.fullmatch(self.key, key)
+        ]
+        return (
+            to_plain(sources.get("prefix", "")) + self.pair.join(pairs) + to_plain(sources.get("suffix", ""))
+        )
+
+    def _value(self, value: str, quoted: bool) -> str:
+        value = value.replace("\n", " ").replace("\r", " ")
+        if self.quote and (
+            quoted or self.pair[0] in value or self.quote in value or not value or "\\" in value
+        ):
             return self.quote + re.sub(rf"([\\{re.escape(self.quote)}])", r"\\\1", value) + self.quote
         return value

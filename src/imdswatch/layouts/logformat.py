@@ -62,7 +62,7 @@ DIALECTS: dict[str, Dialect] = {
         frozenset({"un", "ui", "ul", "us", "ue"}),
         frozenset(),
         _NO_ESCAPE,
-        {"tu": "000", "tr": "0", "Hs": "000", "<st": "0", "st": "0", "ts": "0", "rv": "1.1", "Ss": "TCP_MISS",
+        {"tu": "000", "tr": "0", "Hs": "000", "<st": "0", "st": "0", "ts": "000000000", "rv": "1.1", "Ss": "TCP_MISS",
          "Sh": "HIER_DIRECT", "rm": "NONE", ">eui": "00:00:00:00:00:00", "tl": "01/Jan/1970:00:00:00 +0000"},
     ),
     "apache": Dialect(
@@ -72,7 +72,7 @@ DIALECTS: dict[str, Dialect] = {
         frozenset({"u"}),
         frozenset(),
         _ESCAPE,
-        {"t": "01/Jan/1970:00:00:00 +0000", "s": "0", "b": "0", "O": "0", "p": "0", "A": "::", "v": "localhost"},
+        {"t": "01/Jan/1970:00:00:00 +0000", "s": "000", "b": "0", "O": "0", "p": "0", "A": "::", "v": "localhost"},
     ),
     "nginx": Dialect(
         re.compile(r"\$\{?\w+\}?"),
@@ -89,7 +89,7 @@ DIALECTS: dict[str, Dialect] = {
         frozenset({"t", "tr", "T", "trg", "trl", "Tl"}),
         frozenset({"cp", "fp", "bp", "sp"}),
         frozenset(),
-        frozenset("TR Tw Tc Tr Ta Tt Tq ST B ac fc bc sc rc sq bq".split()),
+        frozenset(["TR", "Tw", "Tc", "Tr", "Ta", "Tt", "Tq", "ST", "B", "ac", "fc", "bc", "sc", "rc", "sq", "bq"]),
         _NO_ESCAPE,
         {"t": "01/Jan/1970:00:00:00.000", "tr": "01/Jan/1970:00:00:00.000", "ST": "-1", "tsc": "----", "ts": "--",
          "hr": "", "hs": "", "cp": "0", "sp": "0", "fp": "0", "fi": "::", "si": "::", "r": "<BADREQ>", "b": "be",
@@ -118,7 +118,11 @@ def _tokens(format: str, dialect: Dialect) -> list[Token]:
             tokens.append(Token("%"))
         else:
             bare = re.sub(r"^[%$][\"\[#'/]?-?\d*(?:\.\d+)?(?:\{[^}]*\})?|[{}]", "", code)
-            tokens.append(Token("", code, bare if bare in ("<st", ">eui", ">p", "<p", ">lp", "<lp") else bare.lstrip("<>")))
+            tokens.append(
+                Token(
+                    "", code, bare if bare in ("<st", ">eui", ">p", "<p", ">lp", "<lp") else bare.lstrip("<>")
+                )
+            )
         at = found.end()
     if at < len(format):
         tokens.append(Token(format[at:]))
@@ -194,7 +198,13 @@ class LogFormat:
             else:
                 width = " *" if re.match(r"%-?[1-9]", token.code) else ""
                 # Up to a blank there is nothing to try; up to `/` or `:` the value may hold that character itself.
-                value = r"[-+\d]*+" if token.bare in dialect.numbers else r"\S*+" if after in (" ", "") else r"\S*?"
+                value = (
+                    r"[-+\d]*+"
+                    if token.bare in dialect.numbers
+                    else r"\S*+"
+                    if after in (" ", "")
+                    else r"\S*?"
+                )
                 out.append(f"{width}({value})")
         return re.compile("".join(out) + r"\s*", re.DOTALL), tuple(codes)
 
@@ -243,7 +253,10 @@ class LogFormat:
                 value = '"' + value.replace('"', "#22") + '"'
             elif token.bare in ("hr", "hs") and not value and out and out[-1].endswith(" "):
                 out[-1] = out[-1][:-1]
-            elif not quotes % 2 and token.bare not in DIALECTS[self.dialect].times:
+            elif (
+                not quotes % 2
+                and token.bare not in DIALECTS[self.dialect].times | DIALECTS[self.dialect].free
+            ):
                 value = value.replace(" ", "%20")
             out.append(value)
         return "".join(out)

@@ -12,8 +12,8 @@ from functools import cached_property
 
 from imdswatch.layouts.fieldmap import UNSET
 from imdswatch.layouts.plain import to_plain
+from imdswatch.layouts.required import examples, required_literal
 from imdswatch.layouts.result import Malformed, Sources
-from imdswatch.layouts.required import required_literal
 from imdswatch.yamlfile import Table
 
 _HOLE = re.compile(r"\{(\w+)\}")
@@ -69,14 +69,19 @@ class Pattern:
     def candidates(self, sources: Sources) -> list[str]:
         """Write the sources by every template, the ones with most of them known first."""
 
-        def unknown(template: str) -> tuple[int, int]:
-            holes = set(_HOLE.findall(template))
+        def unknown(number: int) -> tuple[int, int]:
+            holes = set(_HOLE.findall(self.templates[number]))
             return len(holes - set(sources)), -len(holes)
 
-        return [
-            _HOLE.sub(lambda hole: to_plain(sources.get(hole[1], "-")), template)
-            for template in sorted(self.templates, key=unknown)
-        ]
+        return [self._fill(number, sources) for number in sorted(range(len(self.templates)), key=unknown)]
+
+    def _fill(self, number: int, sources: Sources) -> str:
+        # What the event does not say is something its pattern accepts: "-" is no port.
+        fillers = examples(self.patterns[min(number, len(self.patterns) - 1)])
+        return _HOLE.sub(
+            lambda hole: to_plain(sources[hole[1]]) if hole[1] in sources else fillers.get(hole[1], "-"),
+            self.templates[number],
+        )
 
     def write(self, sources: Sources) -> str:
         """Write the sources by the template that knows most of them; empty without templates."""

@@ -23,11 +23,12 @@ class Clock(NamedTuple):
     latest: float = float("inf")
 
 
-MONTHS = {m: i + 1 for i, m in enumerate("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split())}
+MONTHS = dict(Jan=1, Feb=2, Mar=3, Apr=4, May=5, Jun=6, Jul=7, Aug=8, Sep=9, Oct=10, Nov=11, Dec=12)  # noqa: C408
 _LAST = 253402300800.0  # 1 January 10000: datetime cannot hold more
 _ZONE = r"Z|UTC|GMT|[+-]\d\d:?\d\d"
 _ISO = re.compile(
-    rf"(?P<Y>\d{{4}})[-/](?P<m>\d\d?)[-/](?P<d>\d\d?)(?:[T _](?P<H>\d\d?):(?P<M>\d\d)(?::(?P<S>\d\d)(?:[.,](?P<f>\d+))?)?)?"
+    r"(?P<Y>\d{4})[-/](?P<m>\d\d?)[-/](?P<d>\d\d?)"
+    r"(?:[T _](?P<H>\d\d?):(?P<M>\d\d)(?::(?P<S>\d\d)(?:[.,](?P<f>\d+))?)?)?"
     rf" ?(?P<z>{_ZONE})?(?: [A-Z]{{3,4}})?\Z"
 )
 _BSD = re.compile(  # RFC 3164 4.1.2; Cisco adds the year before, asctime after the clock time
@@ -59,7 +60,7 @@ def to_time(value: Any, clock: Clock) -> float | None:
 
 def scaled(number: float) -> float | None:
     """Return epoch seconds of a number whose size tells seconds, milli-, micro- or nanoseconds; None if senseless."""
-    if not 0 <= number:  # NaN is refused here too
+    if not number >= 0:  # NaN is refused here too
         return None
     for divisor in (1.0, 1e3, 1e6, 1e9):
         if number / divisor < 1e11:  # 1e11 s is the year 5138, 1e11 ms is 1973
@@ -190,4 +191,8 @@ def formatted(seconds: float, text: str) -> str:
     names = list(MONTHS)
     # strftime's month and day names follow the locale; log formats do not.
     text = text.replace("%b", names[moment.month - 1]).replace("%s", str(int(seconds)))
+    text = text.replace("%a", ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"][moment.weekday()])
+    text = text.replace(
+        "%f", f"{moment.microsecond // 1000:03d}"
+    )  # the tools that have a fraction write milliseconds
     return moment.strftime(text)

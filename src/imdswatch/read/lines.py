@@ -51,7 +51,9 @@ class LineReader:
                     self._headers.append((schema, number, base, layout))
                 else:
                     self._texts.append((schema, base))
-        self._first_columns = {s.recognise.columns[0] for s, _, _, lay in self._headers if lay.header == "first-line"}
+        self._first_columns = {
+            s.recognise.columns[0] for s, _, _, lay in self._headers if lay.header == "first-line"
+        }
         self._by_keys: dict[tuple[str, ...], list[tuple[tuple[Test, ...], Schema, Base]]] = {}
         self._header: tuple[Schema, int, Base, Delimited, tuple[str, ...]] | None = None
 
@@ -168,7 +170,9 @@ class LineReader:
                 self._header = schema, number, base, layout, columns
                 return Header(schema.name)
         if declared:
-            self._header = None  # columns of a log that no schema knows: the old names must not be used for them
+            self._header = (
+                None  # columns of a log that no schema knows: the old names must not be used for them
+            )
             return Header(None)
         if text[0] == "#" and _DIRECTIVE.match(text):
             return Header(self._header[0].name if self._header else None)
