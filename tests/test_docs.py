@@ -1,0 +1,264 @@
+"""The documentation tells the truth: generated pages are current, commands in README run, links lead somewhere."""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.util
+import os
+import pty
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import termios
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from imdswatch.outlook import Can, outlook
+from imdswatch.rule import load_rules
+from imdswatch.schema import load_schemas
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = ("rules.md", "schemas.md", "fields.md", "commands.md")
+MADE_LATER = {"docs/benchmark.md"}
+"""Written by `make bench`; may be missing in a clone that never ran it."""
+SETUP = {"make demo", "make test", "pip install ."}
+"""Commands of README that are not run here: the first is run by CI itself, the others would run this."""
+COLUMNS = 100
+
+
+@cache
+def generated() -> dict[str, str]:
+    spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return dict(module.pages())
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_generated_page_is_current(page: str) -> None:
+    assert set(generated()) == set(PAGES)
+    committed = (DOCS / page).read_text(encoding="utf-8")
+    assert committed == generated()[page], f"docs/{page} is out of date: run `make docs`"
+
+
+def test_every_rule_and_schema_has_its_anchor() -> None:
+    for page, names in (
+        ("rules.md", [rule.slug for rule in load_rules()]),
+        ("schemas.md", list(load_schemas().names)),
+    ):
+        headings = re.findall(r"(?m)^## (\S+)$", generated()[page])
+        assert sorted(headings) == sorted(names)
+
+
+def test_every_rule_of_the_pack_can_fire_on_some_schema_or_says_that_it_cannot() -> None:
+    rules, schemas = load_rules(), load_schemas()
+    page = generated()["rules.md"]
+    for rule in rules:
+        can = any(outlook(rule, schema, rules).answer.can is not Can.NEVER for schema in schemas.values())
+        section = page.split(f"\n## {rule.slug}\n")[1].split("\n## ")[0]
+        assert can != ("no schema of this release" in section)
+
+
+def test_every_help_text_shown_in_a_page_is_current() -> None:
+    shown = [
+        (path, block)
+        for path in markdown()
+        for block in re.findall(
+            r"```\w*\n(Usage: imdswatch.*?)```", path.read_text(encoding="utf-8"), re.DOTALL
+        )
+    ]
+    assert shown
+    for path, block in shown:
+        assert block in generated()["commands.md"], path
+
+
+# README
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command line of README, the exit code it promises, and the output it shows."""
+
+    line: str
+    code: int
+    output: tuple[str, ...]
+
+
+def readme() -> str:
+    return (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def commands() -> Iterator[Command]:
+    for block in re.findall(r"```console\n(.*?)```", readme(), re.DOTALL):
+        for part in re.split(r"(?m)^\$ ", block)[1:]:
+            line, *output = part.rstrip("\n").split("\n")
+            text, _, note = line.partition("  # exit ")
+            yield Command(text, int(note or 0), tuple(output))
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what README's commands look at, and `imdswatch` on the path."""
+    folder = tmp_path_factory.mktemp("clone")
+    for name in ("examples", "docs"):
+        shutil.copytree(ROOT / name, folder / name)
+    shutil.copy(ROOT / "LICENSE", folder)
+    program = folder / ".bin" / "imdswatch"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m imdswatch "$@"\n', encoding="utf-8")
+    program.chmod(0o755)
+    return folder
+
+
+def run(command: str, folder: Path) -> tuple[int, list[str]]:
+    """Run a command in a terminal of 100 columns without colour; return its exit code and its lines."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, COLUMNS, 0, 0))
+    environment = {
+        **{
+            name: value
+            for name, value in os.environ.items()
+            if name not in ("COLUMNS", "LINES", "FORCE_COLOR")
+        },
+        "NO_COLOR": "1",
+        "PATH": f"{folder / '.bin'}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT / "src"),
+    }
+    with subprocess.Popen(
+        command, shell=True, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=theirs
+    ) as process:
+        os.close(theirs)
+        out = b""
+        try:
+            while data := os.read(ours, 1 << 16):
+                out += data
+        except OSError:
+            pass  # Linux says EIO where the other side is closed
+        finally:
+            os.close(ours)
+    return process.returncode, out.decode().replace("\r\n", "\n").split("\n")
+
+
+def first_missing(shown: tuple[str, ...], actual: list[str]) -> str | None:
+    """Return the first shown line that the output lacks: `…` alone is any lines, at the end of a line any text."""
+    at, free = 0, False
+    for line in shown:
+        if line == "…":
+            free = True
+            continue
+        start = line[:-1].rstrip() if line.endswith(" …") else None
+        while at < len(actual):
+            found = actual[at].rstrip()
+            at += 1
+            if found == line.rstrip() or (start is not None and found.startswith(start)):
+                break
+            if not free:
+                return line
+        else:
+            return line
+        free = False
+    return None
+
+
+@pytest.mark.parametrize("command", list(commands()), ids=lambda command: command.line)
+def test_command_of_readme_runs_as_shown(command: Command, clone: Path) -> None:
+    code, actual = run(command.line, clone)
+    assert code == command.code, "\n".join(actual)
+    missing = first_missing(command.output, actual)
+    assert missing is None, f"README shows {missing!r}, but the output is\n" + "\n".join(actual)
+
+
+def test_readme_shows_every_command_and_no_other_setup() -> None:
+    shown = {command.line for command in commands()}
+    for name in ("scan", "rules", "schemas", "schemas show", "schemas detect"):
+        assert any(f"imdswatch {name}" in line for line in shown), name
+    setup = [
+        line.partition("  #")[0].strip()
+        for block in re.findall(r"```sh\n(.*?)```", readme(), re.DOTALL)
+        for line in block.splitlines()
+    ]
+    assert set(setup) == SETUP
+    targets = re.findall(r"(?m)^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"))
+    assert {line.removeprefix("make ") for line in setup if line.startswith("make ")} <= set(targets)
+
+
+def test_first_screen_of_readme_says_what_for_and_shows_output() -> None:
+    first = readme().splitlines()[:30]
+    text = "\n".join(first)
+    for word in ("AWS-2025-021", "make demo", "make test", "$ imdswatch scan examples", "credentials-served"):
+        assert word in text
+    assert all(len(line) <= 120 for line in first)
+
+
+def test_site_file_in_readme_is_the_one_in_docs() -> None:
+    (block,) = re.findall(r"```toml\n(.*?)```", readme(), re.DOTALL)
+    assert block == (DOCS / "site.toml").read_text(encoding="utf-8")
+
+
+# All pages
+
+
+def markdown() -> list[Path]:
+    return sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "examples").glob("*.md")])
+
+
+@pytest.mark.parametrize("path", markdown(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(path: Path) -> None:
+    text = re.sub(r"(?s)```.*?```", "", path.read_text(encoding="utf-8"))
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        file, _, anchor = target.partition("#")
+        there = (path.parent / file).resolve() if file else path
+        if str(there.relative_to(ROOT.resolve())) in MADE_LATER:
+            continue
+        assert there.exists(), target
+        if anchor:
+            headings = re.findall(r"(?m)^#+ (.+)$", there.read_text(encoding="utf-8"))
+            slugs = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+            assert anchor in slugs, target
+
+
+@pytest.mark.parametrize("path", markdown(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_machine_path_in_a_page(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert not re.search(r"(?<![\w.])/(?:work|tmp|root|home)/", text)
+
+
+def test_decisions_are_numbered_and_fit_on_a_page() -> None:
+    files = sorted((DOCS / "decisions").glob("*.md"))
+    assert [int(path.name[:4]) for path in files] == list(range(1, len(files) + 1))
+    for path in files:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        assert lines[0].startswith(f"# {int(path.name[:4])}. ")
+        assert len(lines) <= 40, path.name
+        for heading in ("## Context", "## Decision", "## Consequences", "## What else was considered"):
+            assert heading in lines, path.name
+
+
+def test_every_dependency_has_its_reason() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    lines = (ROOT / "requirements-dev.in").read_text(encoding="utf-8").splitlines()
+    wanted = [
+        *project["project"]["dependencies"],
+        *project["build-system"]["requires"],
+        *(line for line in lines if line and not line.startswith(("#", "-"))),
+    ]
+    names = {re.split(r"[^\w.-]", one)[0].lower() for one in wanted}
+    rows = re.findall(
+        r"(?m)^\| `([\w.-]+)` \|(.*)\|(.*)\|(.*)\|$", (DOCS / "dependencies.md").read_text(encoding="utf-8")
+    )
+    told = {row[0].lower() for row in rows}
+    assert names <= told, f"docs/dependencies.md says nothing of {sorted(names - told)}"
+    assert told - names <= {"pip-tools"}, "docs/dependencies.md names what is no dependency any more"
+    assert all(cell.strip() for row in rows for cell in row)
