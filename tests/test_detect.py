@@ -104,6 +104,12 @@ def test_completed_fields_count() -> None:
     assert own("x", "  x:\n    answered: true", "auditd").can is Can.NEVER
 
 
+def test_unknown_records_can_show_the_endpoint_and_a_path_but_no_answer() -> None:
+    assert answer("imds-contact", "unknown").can is Can.YES
+    assert answer("imds-request", "unknown").can is Can.YES
+    assert answer("imds-answered", "unknown").can is Can.NEVER
+
+
 def test_account_rule_waits_for_the_site_file_and_used_for_served() -> None:
     assert answer("imds-unexpected-account", "squid").can is Can.NEVER
     assert answer("imds-credentials-used", "squid").can is Can.YES

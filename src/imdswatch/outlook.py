@@ -46,6 +46,8 @@ _KIN: Mapping[str, tuple[str, ...]] = {
 NOT_LOGGED = "not in this log"
 """The reason where a schema gives none of its own."""
 _NEVER_SOURCE = "the source of a request is who asked, never the endpoint"
+_UNKNOWN_GIVES = frozenset({"dst_ip", "url", "payload"})
+"""What `imdswatch.read.unknown` finds in a record that no schema knows."""
 _SOURCE_ASKS = ("http", "dns", "tls")
 """Layers whose records are of a request: the source of one is whoever asked, never the endpoint."""
 
@@ -169,7 +171,8 @@ class _Layer:
     """One set of fields of a schema (its own or a variant's), asked what it carries."""
 
     def __init__(self, schema: Schema, form: Form, seen: frozenset[str]) -> None:
-        self._schema, self._seen = schema, seen
+        self._schema = schema
+        self._seen = seen | _UNKNOWN_GIVES if "unknown" in schema.kinds else seen
         self._specs = {spec.name: spec for spec in form.fields.fields}
         self._constants = dict(form.fields.constants)
 
