@@ -93,8 +93,8 @@ def _schemas(schemas: Schemas) -> Iterator[str]:
     known = [schemas[name] for name in schemas.names]
     rules = load_rules()
     yield from (_MADE.format(source="src/imdswatch/data/schemas"), "", "# Schemas", "")
-    yield f"The {len(known) - 1} log layouts that are read by name. `real`: the samples in tests/schemas/ were written by"
-    yield "the tool itself. `documentation`: they come from the sources named below; tell us if your log differs."
+    yield f"The {len(known) - 1} log layouts that are read by name. `real`: the samples in tests/schemas/ were written"
+    yield "by the tool itself. `documentation`: they come from the sources named below; tell us if your log differs."
     yield "Everything else is searched as [unknown](#unknown). `imdswatch schemas detect FILE` says what a file is."
     yield ""
     rows = [(f"[{s.name}](#{s.name})", md(s.title), s.layer, s.vantage, s.origin) for s in known]
