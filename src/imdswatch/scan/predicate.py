@@ -293,10 +293,20 @@ def reference_check(test: FieldRef) -> Callable[[Any, Any], bool]:
     def texts(value: Any) -> list[str]:
         return [fold(str(one)) for one in (value if isinstance(value, tuple) else (value,))]
 
+    related: Callable[[str, str], bool]
+    if test.starts and test.ends:  # how pySigma says `contains`
+        related = str.__contains__
+    elif test.starts:
+        related = str.startswith
+    elif test.ends:
+        related = str.endswith
+    else:
+        related = str.__eq__
+
     def holds(mine: Any, other: Any) -> bool:
         for a in texts(mine):
             for b in texts(other):
-                if a.startswith(b) if test.starts else a.endswith(b) if test.ends else a == b:
+                if related(a, b):
                     return True
         return False
 
