@@ -442,4 +442,13 @@ def _regex_check(kind: Kind, pattern: str, flags: int) -> Check:
         flags |= re.IGNORECASE
     found = re.compile(pattern, flags | re.ASCII).search
     subject = _subject(kind, cased=kind not in (Kind.URL, Kind.PATH), spelled=spelled)
+    if flags & re.IGNORECASE:
+        pattern = _fold_beyond_ascii(pattern)
     return lambda value: found(subject(value)) is not None
+    if flags & re.IGNORECASE and not pattern.isascii():
+        return lambda value: found(_fold_beyond_ascii(subject(value))) is not None
+
+
+def _fold_beyond_ascii(text: str) -> str:
+    """Return the text with everything outside ASCII without case: `re.ASCII` leaves those letters alone."""
+    return text if text.isascii() else "".join(c if c.isascii() else fold(c) for c in text)
