@@ -141,7 +141,7 @@ def _test(match: Match, presence: Presence) -> Needed:
         case Cidr(network):
             return _cidr(kind, network)
         case Number(value) if match.field is None:
-            return _text(Kind.TEXT, [f"{value:g}"], whole=False)
+            return _text(Kind.TEXT, [str(value)], whole=False)
         case Exists(True) if match.field is not None:
             return presence(match.field)
     return None

@@ -52,6 +52,9 @@ Judge = Callable[[Mapping[str, Any]], list[int]]
 Check = Callable[[Any], bool]
 
 _NUMERIC = (Kind.INT, Kind.FLOAT)
+_DECIMAL = re.compile(
+    r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+)  # float() reads `1_0` and `inf`
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "<": lambda a, b: a < b,
     "<=": lambda a, b: a <= b,
@@ -272,7 +275,7 @@ def keyword_check(test: Test) -> Callable[[Mapping[str, Any]], bool]:
     if isinstance(test, Text):
         test = Text((Wild.ANY, *test.parts, Wild.ANY), test.cased)
     elif isinstance(test, Number):
-        test = Text((Wild.ANY, f"{test.value:g}", Wild.ANY))
+        test = Text((Wild.ANY, str(test.value), Wild.ANY))
     check = value_check(Kind.TEXT, test)
 
     def holds(fields: Mapping[str, Any]) -> bool:
@@ -353,10 +356,7 @@ def _as_number(value: Any) -> float | None:
         return None
     if isinstance(value, int | float):
         return value
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return None
+    return float(value) if isinstance(value, str) and _DECIMAL.fullmatch(value) else None
 
 
 def _time_part(value: Any, part: str) -> int | None:
