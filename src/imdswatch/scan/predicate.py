@@ -293,9 +293,6 @@ def keyword_check(test: Test) -> Callable[[Mapping[str, Any]], bool]:
 def reference_check(test: FieldRef) -> Callable[[Any, Any], bool]:
     """Return a check of one field's value against another's."""
 
-    def texts(value: Any) -> list[str]:
-        return [fold(str(one)) for one in (value if isinstance(value, tuple) else (value,))]
-
     related: Callable[[str, str], bool]
     if test.starts and test.ends:  # how pySigma says `contains`
         related = str.__contains__
@@ -305,6 +302,9 @@ def reference_check(test: FieldRef) -> Callable[[Any, Any], bool]:
         related = str.endswith
     else:
         related = str.__eq__
+
+    def texts(value: Any) -> list[str]:
+        return [fold(str(one)) for one in (value if isinstance(value, tuple) else (value,))]
 
     def holds(mine: Any, other: Any) -> bool:
         for a in texts(mine):
@@ -329,6 +329,8 @@ def value_check(kind: Kind, test: Test) -> Check:
                 return lambda value: (address.parse_host(value) or "") in networks
             return lambda value: str(value) in networks
         case Number(wanted):
+            if kind not in _NUMERIC:  # "All values are treated as case-insensitive strings": 80 is not 080
+                return _text_check(kind, Text((str(wanted),)))
             return lambda value: _as_number(value) == wanted
         case Compare(op, bound):
             compare = _COMPARE[op]
@@ -440,13 +442,13 @@ def _regex_check(kind: Kind, pattern: str, flags: int) -> Check:
     spelled = "%" in pattern
     if kind in (Kind.URL, Kind.PATH):
         flags |= re.IGNORECASE
-    found = re.compile(pattern, flags | re.ASCII).search
-    subject = _subject(kind, cased=kind not in (Kind.URL, Kind.PATH), spelled=spelled)
     if flags & re.IGNORECASE:
         pattern = _fold_beyond_ascii(pattern)
-    return lambda value: found(subject(value)) is not None
+    found = re.compile(pattern, flags | re.ASCII).search
+    subject = _subject(kind, cased=kind not in (Kind.URL, Kind.PATH), spelled=spelled)
     if flags & re.IGNORECASE and not pattern.isascii():
         return lambda value: found(_fold_beyond_ascii(subject(value))) is not None
+    return lambda value: found(subject(value)) is not None
 
 
 def _fold_beyond_ascii(text: str) -> str:
