@@ -41,6 +41,16 @@ def split(url: str) -> Parts:
     return Parts(authority.rpartition("@")[2], slash + path, query)
 
 
+def _lower(text: str) -> str:
+    """Return the text in lower case; what is not an ASCII letter never becomes one (Kelvin sign, I with dot).
+
+    A server would not take those for the letters either, and the search in raw bytes could not see them.
+    """
+    if text.isascii():
+        return text.lower()
+    return text.replace("\u212a", "\ufffd").replace("\u0130", "\ufffd").lower()
+
+
 def _decode(text: str) -> str:
     if "%" in text:
         text = unquote(text, errors="replace")
@@ -52,7 +62,7 @@ def _decode(text: str) -> str:
 @lru_cache(maxsize=1 << 15)
 def normal_path(path: str) -> str:
     """Return the path (without query) decoded, slashes collapsed, dot segments resolved, lower case."""
-    text = _decode(path).lower()
+    text = _lower(_decode(path))
     if "//" not in text and "/." not in text and not text.startswith("."):
         return text
     out: list[str] = []
@@ -75,5 +85,5 @@ def normal_url(url: str) -> str:
     A host that is an address in any spelling stands there in canonical form, without port.
     """
     host, path, query = split(url)
-    text = (address.parse_host(host) or host.lower() if host else "") + normal_path(path)
-    return f"{text}?{_decode(query).lower()}" if query else text
+    text = (address.parse_host(host) or _lower(host) if host else "") + normal_path(path)
+    return f"{text}?{_lower(_decode(query))}" if query else text

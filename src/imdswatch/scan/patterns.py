@@ -9,12 +9,13 @@ How spelling is covered, by kind of field:
 
 - ADDRESS: dotted decimal; IPv6 in every compression; mapped, NAT64 and 6to4 forms; the hex of a sockaddr (auditd).
 - HOST: those, and the one- to four-part decimal, hex and octal forms of inet_aton(3).
-- URL, PATH: a slash as `/`, `\\/`, `%2f`, `%252f`, `\\u002f`, repeated, with `.` segments between.
+- URL, PATH: a slash as `/`, `\\/`, `%2f`, `%252f`, `\\u002f`, repeated, with `.` segments between. Backslashes may be
+  many: a record inside a text inside a record (Docker, journald, Filebeat) has its escapes escaped.
 - TEXT: the longest run of characters that no log format escapes.
 
 Rare spellings would make every pattern large, so they have patterns of their own (`hatches`), each of which sends the
-record to the parser whatever it is about: a percent- or \\u-encoded letter or digit (nobody needs to encode those,
-RFC 3986 2.3), a `..` segment, a full-width digit.
+record to the parser whatever it is about: a percent-, \\u- or \\x-encoded letter or digit (nobody needs to encode
+those, RFC 3986 2.3), a `..` segment, a full-width digit, a journald message written as a list of octets.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from imdswatch import address
 from imdswatch.event import FIELDS, Kind
 from imdswatch.rule import And, Cidr, Exists, Match, Node, Not, Null, Number, Or, Regex, Text, Wild
-from imdswatch.scan.regexes import translate
+from imdswatch.scan.regexes import COLON, LONGEST_IN_PATH, translate
 
-SLASH = r"(?:/|\\/|%(?:25)?2f|\\u002f)"
+SLASH = r"(?:\\*/|%(?:25)?2f|\\+u002f)"
 SEPARATOR = rf"{SLASH}(?:\.?{SLASH})*"
 _WIDE_DOTS = (
-    r"\xef\xbc\x8e", r"\\uff0e", "%ef%bc%8e", "%25ef%25bc%258e",
-    r"\xe3\x80\x82", r"\\u3002", "%e3%80%82", "%25e3%2580%2582",
-    r"\xef\xbd\xa1", r"\\uff61", "%ef%bd%a1", "%25ef%25bd%25a1",
+    r"\xef\xbc\x8e", r"\\+uff0e", "%ef%bc%8e", "%25ef%25bc%258e", r"\\xef\\xbc\\x8e",
+    r"\xe3\x80\x82", r"\\+u3002", "%e3%80%82", "%25e3%2580%2582", r"\\xe3\\x80\\x82",
+    r"\xef\xbd\xa1", r"\\+uff61", "%ef%bd%a1", "%25ef%25bd%25a1", r"\\xef\\xbd\\xa1",
 )  # fmt: skip
 _PLAIN_RUN = re.compile(r"[A-Za-z0-9_.:\-]+")
 _MIN_RUN = 3  # a shorter run stands in so many records that searching it would cost more than parsing
@@ -60,11 +61,23 @@ Presence = Callable[[str], Needed]
 def hatches(kinds: Iterable[Kind]) -> list[str]:
     """Return the patterns for spellings that the patterns of these kinds of field leave out."""
     kinds = set(kinds)
-    unreserved = "(?:2[de]|3[0-9]|4[1-9a-f]|5[0-9a]|6[1-9a-f]|7[0-9a])"
-    out = [rf"\\u00{unreserved}"]
+    unreserved = "2[de]|3[0-9]|4[1-9a-f]|5[0-9af]|6[1-9a-f]|7[0-9a]"
+    # `%` and `:` too, which percent-encoding and addresses are made of; `/` has its place in SLASH. Logs of TLS sent to
+    # a web port are full of \x16 and \xa4, but no writer spells a printable character so.
+    out = [rf"\\u00(?:{unreserved}|25|3a)", rf"\\x(?:{unreserved}|2[5f]|3a)"]
+    # A backslash before punctuation means nothing in CEF, LEEF and quoted values, so some writers put one.
+    out.append(r"[0-9a-z:]\\+[.:_\-][0-9a-z:]")
+    # journalctl -o json writes a message that is not UTF-8 as a list of numbers (systemd, logs-show.c).
+    out.append(r'MESSAGE\\*"\s*:\s*\[')
     if kinds & {Kind.URL, Kind.PATH, Kind.HOST}:
-        out.append(rf"%(?:25)?{unreserved}")
-        out += [r"\xef\xbc[\x90-\x99]", r"\\uff1[0-9]", r"%ef%bc%9[0-9]", r"%25ef%25bc%259"]
+        out.append(rf"%(?:25)?(?:{unreserved})")
+        out += [
+            r"\xef\xbc[\x90-\x99]",
+            r"\\uff1[0-9]",
+            r"%ef%bc%9[0-9]",
+            r"%25ef%25bc%259",
+            r"\\xef\\xbc\\x9",
+        ]
         out += [rf"[0-9a-f](?:{stop})[0-9]" for stop in _WIDE_DOTS]
     if kinds & {Kind.URL, Kind.PATH}:
         out.append(rf"{SLASH}\.\.{SLASH}")
@@ -206,8 +219,8 @@ def _path_with_wildcards(parts: tuple[str | Wild, ...]) -> Needed:
         or not (before[-1].isalnum() or before[-1] == "-")
     ):
         return None
-    body = SEPARATOR.join(re.escape(segment) for segment in piece.rstrip("/").split("/"))
-    return (Pattern(f"{re.escape(before[-1])}[^\\n]{{{ones},{12 * ones}}}{body}", len(piece)),)
+    body = SEPARATOR.join(map(_segment, piece.rstrip("/").split("/")))
+    return (Pattern(f"{re.escape(before[-1])}[^\\n]{{{ones},{LONGEST_IN_PATH * ones}}}{body}", len(piece)),)
 
 
 def _before(parts: tuple[str | Wild, ...], index: int) -> tuple[str, int]:
@@ -236,7 +249,11 @@ def _segments(kind: Kind, piece: str) -> Pattern | None:
     best = max(best, run, key=lambda r: len("".join(r)))
     if not best:
         return None
-    return Pattern(SEPARATOR.join(re.escape(segment) for segment in best), len("".join(best)))
+    return Pattern(SEPARATOR.join(map(_segment, best)), len("".join(best)))
+
+
+def _segment(text: str) -> str:
+    return re.escape(text).replace(":", COLON)
 
 
 def _address_like(text: str) -> bool:
@@ -286,10 +303,9 @@ def _address_v4(found: IPv4Address, *, in_url: bool) -> Needed:
     value = int(found)
     octets = found.packed
     high, low = value >> 16, value & 0xFFFF
-    colon = r"(?::|%(?:25)?3a|\\u003a)"
     out = [
         Pattern(r"\.".join(str(octet) for octet in octets), len(str(found))),
-        Pattern(rf"{high:x}{colon}0{{0,3}}{low:x}", 8),  # mapped, NAT64, 6to4
+        Pattern(rf"{high:x}{COLON}0{{0,3}}{low:x}", 8),  # mapped, NAT64, 6to4
         Pattern(f"{value:08x}", 8),  # sockaddr in hex; also 0xa9fea9fe
     ]
     if in_url:
@@ -305,8 +321,7 @@ def _address_v4(found: IPv4Address, *, in_url: bool) -> Needed:
 
 def _address_v6(found: IPv6Address) -> Needed:
     groups = [int(group, 16) for group in found.exploded.split(":")]
-    colon = r"(?::|%(?:25)?3a|\\u003a)"
-    gap = rf"{colon}(?:0{{0,4}}{colon})*"
+    gap = rf"{COLON}(?:0{{0,4}}{COLON})*"
     used = [f"0{{0,3}}{group:x}" for group in groups if group]
     used[0] = used[0].removeprefix("0{0,3}")
     if len("".join(f"{group:x}" for group in groups if group)) < _MIN_RUN:

@@ -13,7 +13,12 @@ from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
 
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.:-")
-_WIDE = "[^\\n]{1,12}"  # the longest escape of one character: a surrogate pair \ud83d\ude00
+LONGEST_IN_PATH = 20
+"""Bytes of the longest spelling of one character in a path: four octets, percent-encoded twice."""
+_WIDE = "[^\\n]{1,12}"  # the longest escape of one character elsewhere: a surrogate pair \ud83d\ude00
+_WIDE_IN_PATH = "[^\\n]+"  # may stand for a slash, of which there may be many
+COLON = "(?::|%(?:25)?3a)"
+"""A colon where percent-encoding is undone: common there, and unlike letters nothing odd."""
 _MAX_REPEAT = 8
 _MAX_PATTERNS = 24
 
@@ -47,8 +52,8 @@ def _item(op: Any, value: Any, slash: str | None) -> list[tuple[str, int]]:
     if op is c.LITERAL:
         char = chr(value)
         if char in _PLAIN:
-            return [(re.escape(char), 1)]
-        return [(slash if char == "/" and slash is not None else _WIDE, 0)]
+            return [(COLON if char == ":" and slash is not None else re.escape(char), 1)]
+        return [(slash if char == "/" and slash is not None else _wide(slash), 0)]
     if op is c.SUBPATTERN or op is c.ATOMIC_GROUP:
         return _sequence(list(value[3] if op is c.SUBPATTERN else value), slash)
     if op is c.BRANCH:
@@ -58,12 +63,16 @@ def _item(op: Any, value: Any, slash: str | None) -> list[tuple[str, int]]:
         low, high, inner = value
         return [_repeat(low, high, inner, slash)]
     if op is c.IN:
-        return [(_char_class(value), 0)]
+        return [(_char_class(value, slash), 0)]
     if op is c.AT or op is c.ASSERT or op is c.ASSERT_NOT:
         return [("", 0)]
     if op is c.ANY or op is c.NOT_LITERAL:
-        return [(_WIDE, 0)]
+        return [(_wide(slash), 0)]
     return [("[^\\n]*", 0)]  # back-references, conditionals: anything
+
+
+def _wide(slash: str | None) -> str:
+    return _WIDE if slash is None else _WIDE_IN_PATH
 
 
 def _repeat(low: int, high: int, items: Any, slash: str | None) -> tuple[str, int]:
@@ -79,7 +88,7 @@ def _repeat(low: int, high: int, items: Any, slash: str | None) -> tuple[str, in
     return f"(?:{inner}){bounds}", weight * low
 
 
-def _char_class(members: list[Any]) -> str:
+def _char_class(members: list[Any], slash: str | None) -> str:
     out = ""
     for op, value in members:
         if op is c.LITERAL and chr(value) in _PLAIN:
@@ -91,5 +100,5 @@ def _char_class(members: list[Any]) -> str:
         elif op is c.CATEGORY and value is c.CATEGORY_WORD:
             out += "A-Za-z0-9_"
         else:
-            return _WIDE
-    return f"[{out}]"
+            return _wide(slash)
+    return f"[{out}]" if slash is None or ":" not in out else _WIDE_IN_PATH
