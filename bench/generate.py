@@ -25,13 +25,14 @@ from pathlib import Path
 import zeek_http
 from zeek_http import START, TOKEN, V4, Hit
 
-RECIPE = 2
+RECIPE = 3
 """Raise it when the bytes change: files of another recipe are written again."""
 SEED = 20251008
 EVERY = 10_000
 """One line in so many is a hit; it is also how many lines a block has."""
 MB, GB = 10**6, 10**9
 _VARIANTS = 8
+_ASKS = 5
 
 
 def _blocks(seed: int) -> Iterator[tuple[bytes, Hit]]:
@@ -59,11 +60,11 @@ def _blocks(seed: int) -> Iterator[tuple[bytes, Hit]]:
 
 
 def _lines_every(count: int) -> Iterator[bytes]:
-    """Yield lines that all hit: half as many victims, each asks twice, far apart, no URI twice."""
+    """Yield lines that all hit: each victim asks `_ASKS` times, far apart, and no URI comes twice."""
     for number in range(count):
         yield (
             zeek_http.line(
-                zeek_http.victim(number % (count // 2)),
+                zeek_http.victim(number % (count // _ASKS)),
                 V4,
                 V4,
                 f"/latest/meta-data/iam/security-credentials/role-{number:x}"
@@ -123,8 +124,8 @@ def make_logs(path: Path, size: int, seed: int = SEED) -> Path:
     return path
 
 
-def make_every_line(path: Path, lines: int = 250_000) -> Path:
-    """Write a file in which every line is a hit, with half as many victims as lines."""
+def make_every_line(path: Path, lines: int = 500_000) -> Path:
+    """Write a file in which every line is a hit: five for each of a hundred thousand victims."""
     recipe: dict[str, object] = {"what": "every", "version": RECIPE, "lines": lines}
     if not _known(path, recipe):
         victims = set()

@@ -159,7 +159,7 @@ _KINDS: dict[str, tuple[str, Callable[..., str]]] = {
         ),
     ),
     "percent-encoded path": (
-        "answered",
+        "requested",
         lambda c, **k: line(c, "10.9.0.80", "ssrf.example.net", "/%6catest/%6Deta-data/hostname", **k),
     ),
     "IPv6": (
@@ -180,7 +180,7 @@ _KINDS: dict[str, tuple[str, Callable[..., str]]] = {
     "custom endpoint": (
         "answered",
         lambda c, **k: line(
-            c, "10.9.0.81", "mds.example.net", "/latest/meta-data/tags", port=8080, headers=TOKEN, **k
+            c, "10.9.0.81", "mds.example.net", "/latest/meta-data/instance-id", port=8080, headers=TOKEN, **k
         ),
     ),
 }
