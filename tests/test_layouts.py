@@ -115,7 +115,7 @@ def test_keyvalue(text: str, pairs: dict[str, str] | None) -> None:
 
 def test_keyvalue_other_separators() -> None:
     made = layout(
-        "kind: keyvalue\npair: ', '\nassign: ':'\nquote: null\nkey: '[A-Za-z_ ]+'\nprefix: '%X-(?P<level>\\d): '\nsuffix: '!'"
+        "kind: keyvalue\npair: ', '\nassign: ':'\nquote: null\nkey: '[A-Za-z_ ]+'\nprefix: '%X-(?P<level>\\d): '\nsuffix: '!'"  # noqa: E501
     )
     assert made.parse("%X-6: SrcIP: 10.0.0.1, URL: http://h/a, b, User Agent: x, y!") == {
         "level": "6",
@@ -131,7 +131,7 @@ def test_keyvalue_other_separators() -> None:
 def test_cef() -> None:
     made = layout("kind: cef")
     parsed = made.parse(
-        r"Nov 22 h CEF:0|Ven\|dor|P\\q|1|42|A name|5|src=10.0.0.1 request=http://h/?a\=b&c=d msg=one two\nthree cs1=7 cs1Label=VLAN ID"
+        r"Nov 22 h CEF:0|Ven\|dor|P\\q|1|42|A name|5|src=10.0.0.1 request=http://h/?a\=b&c=d msg=one two\nthree cs1=7 cs1Label=VLAN ID"  # noqa: E501
     )
     assert parsed == {
         "cefDeviceVendor": "Ven|dor",
@@ -181,14 +181,14 @@ def test_leef_broken() -> None:
         (
             "squid",
             "%ts.%03tu %6tr %>a %Ss/%03>Hs %<st %rm %ru %[un %Sh/%<a %mt",
-            "1795309323.123    217 fd20:1::10 TCP_MISS/200 512 GET http://h/a?b=/c - HIER_DIRECT/fd00:ec2::254 text/plain",
+            "1795309323.123    217 fd20:1::10 TCP_MISS/200 512 GET http://h/a?b=/c - HIER_DIRECT/fd00:ec2::254 text/plain",  # noqa: E501
             {"%ts": "1795309323", "%03tu": "123", "%6tr": "217", "%>a": "fd20:1::10", "%Sh": "HIER_DIRECT",
              "%ru": "http://h/a?b=/c", "%<a": "fd00:ec2::254", "%03>Hs": "200", "%mt": "text/plain"},
         ),
         (
             "apache",
             '%v:%p %h %l %u %t "%r" %>s %b "%{User-Agent}i"',
-            '[fd00:ec2::254]:80 10.0.0.1 - a user [22/Nov/2026:01:02:03 +0000] "GET /\\"x\\x2f HTTP/1.1" 200 5 "a \\\\ \\"b\\""',
+            '[fd00:ec2::254]:80 10.0.0.1 - a user [22/Nov/2026:01:02:03 +0000] "GET /\\"x\\x2f HTTP/1.1" 200 5 "a \\\\ \\"b\\""',  # noqa: E501
             {"%v": "[fd00:ec2::254]", "%p": "80", "%u": "a user", "%t": "22/Nov/2026:01:02:03 +0000",
              "%r": 'GET /"x/ HTTP/1.1', "%{User-Agent}i": 'a \\ "b"'},
         ),
@@ -202,7 +202,7 @@ def test_leef_broken() -> None:
             "haproxy",
             "%ci:%cp [%tr] %ft %b/%s %TR/%Tw %ST %B %hr %hs %{+Q}r",
             'fd20:1::10:40112 [22/Nov/2026:01:02:03.456] fe~ be/<NOSRV> -1/+2 503 0 "GET /a HTTP/1.1"',
-            {"%ci": "fd20:1::10", "%cp": "40112", "%s": "<NOSRV>", "%ST": "503", "%hr": None, "%{+Q}r": "GET /a HTTP/1.1"},
+            {"%ci": "fd20:1::10", "%cp": "40112", "%s": "<NOSRV>", "%ST": "503", "%hr": None, "%{+Q}r": "GET /a HTTP/1.1"},  # noqa: E501
         ),
         (
             "haproxy",
@@ -266,14 +266,17 @@ def test_paths(record: dict[str, Any], value: Any) -> None:
         ("int", float("nan"), None), ("int", float("inf"), None), ("int", [7], 7),
         ("hexint", "0x1f", 31), ("hexint", "1F", 31), ("hexint", "xyz", None),
         ("bool", "T", True), ("bool", False, False), ("bool", "maybe", None),
-        ("address", "FD00:0EC2:0000::0254", "fd00:ec2::254"), ("address", "::ffff:169.254.169.254", "169.254.169.254"),
+        ("address", "FD00:0EC2:0000::0254", "fd00:ec2::254"),
+        ("address", "::ffff:169.254.169.254", "169.254.169.254"),
         ("address", "[fe80::1%eth0]", "fe80::1"), ("address", "host", None), ("address", "1" * 10**6, None),
         ("mac", "02-00-00-AA-BB-CC", "02:00:00:aa:bb:cc"), ("mac", "0200.00aa.bbcc", "02:00:00:aa:bb:cc"),
-        ("mac", "2:0:0:a:b:c", "02:00:00:0a:0b:0c"), ("mac", "x", None), ("macs", ["020000aabbcc"], "02:00:00:aa:bb:cc"),
+        ("mac", "2:0:0:a:b:c", "02:00:00:0a:0b:0c"), ("mac", "x", None),
+        ("macs", ["020000aabbcc"], "02:00:00:aa:bb:cc"),
         ("nlmac_dst", "01:02:03:04:05:06:11:12:13:14:15:16:08:00", "01:02:03:04:05:06"),
         ("nlmac_src", "01:02:03:04:05:06:11:12:13:14:15:16:08:00", "11:12:13:14:15:16"), ("nlmac_src", "01:02", None),
         ("vlan", 120, (120,)), ("vlan", "120", (120,)), ("vlan", "eth0.120", (120,)), ("vlan", [10, "20"], (10, 20)),
-        ("vlan", "vlan7", (7,)), ("vlan", 0, None), ("vlan", "eth0", None), ("vlan", 4095, None), ("vlan", "10,20", (10, 20)),
+        ("vlan", "vlan7", (7,)), ("vlan", 0, None), ("vlan", "eth0", None), ("vlan", 4095, None),
+        ("vlan", "10,20", (10, 20)),
         ("time", "2026-11-22T01:02:03Z", THEN), ("time", "2026-11-22T01:02:03.000000001+0000", THEN),
         ("time", "2026-11-22 02:02:03 +0100", THEN), ("time", "2026/11/22 01:02:03", THEN),
         ("time", "[22/Nov/2026:01:02:03 +0000]", THEN), ("time", "Sun Nov 22 01:02:03 2026", THEN),
@@ -281,7 +284,8 @@ def test_paths(record: dict[str, Any], value: Any) -> None:
         ("time", "1795309323", THEN), ("time", 1795309323000, THEN), ("when", "1795309323000000000", THEN),
         ("time", "2026-13-45T99:99:99Z", None), ("time", float("nan"), None), ("time", True, None), ("time", [], None),
         ("epoch", "1795309323.5", THEN + 0.5), ("epoch", "1e999", None), ("epoch", "nan", None), ("epoch", -1, None),
-        ("epoch_ms", 1795309323000, THEN), ("epoch_us", "1795309323000000", THEN), ("epoch_ns", 1795309323 * 10**9, THEN),
+        ("epoch_ms", 1795309323000, THEN), ("epoch_us", "1795309323000000", THEN),
+        ("epoch_ns", 1795309323 * 10**9, THEN),
         ("base64", "aHR0cDovL2g_YQ", "http://h?a"), ("base64", "!!", None),
         ("sockaddr_ip", "02000050A9FEA9FE0000000000000000", "169.254.169.254"),
         ("sockaddr_ip", "0A00005000000000FD000EC200000000000000000000025400000000", "fd00:ec2::254"),
@@ -386,7 +390,7 @@ def test_unset_marks_are_absent_even_where_they_are_values() -> None:
 
 def test_translation_that_translates_nothing_is_dropped() -> None:
     fields = FieldMap(
-        tuple(Field(name, (name,), conversions.default(name)) for name in ("dst_ip", "dst_port", "nat_dst", "nat_dst_port")),
+        tuple(Field(name, (name,), conversions.default(name)) for name in ("dst_ip", "dst_port", "nat_dst", "nat_dst_port")),  # noqa: E501
         (), UNSET, nested=False,
     )  # fmt: skip
     same = {"dst_ip": "10.0.0.1", "dst_port": "80", "nat_dst": "10.0.0.1", "nat_dst_port": "80"}

@@ -124,7 +124,9 @@ def test_priority_then_name_decides_whatever_was_read_before() -> None:
     lines = [b'{"toy":1,"a":"10.0.0.1"}', b'{"toy":1,"more":1,"a":"10.0.0.1"}']
     for order in (lines, lines[::-1]):
         reader = schemas(*texts).reader(UTC, LATEST)
-        assert {line: reader.read(line).schema for line in order * 2} == {lines[0]: "a", lines[1]: "c"}
+        results = {line: reader.read(line) for line in order * 2}
+        claimed = {line: result.schema for line, result in results.items() if isinstance(result, Record)}
+        assert claimed == {lines[0]: "a", lines[1]: "c"}
 
 
 def test_a_schema_that_cannot_read_leaves_the_record_to_the_next() -> None:

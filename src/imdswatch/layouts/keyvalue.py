@@ -60,7 +60,7 @@ class KeyValue:
     def _pairs(self) -> re.Pattern[str]:
         first, rest = re.escape(self.pair[0]), re.escape(self.pair[1:])
         assign = re.escape(self.assign)
-        blanks = r"[ \t]*+"
+        blanks = r"[ \t]{0,4}+"  # bounded, or a run of blanks would take time with the square of its length
         # A key starts after a pair separator (which may be repeated or carry extra blanks) or at the start.
         plain = rf"([^{first}]*+(?:{first}(?!{rest}{blanks}(?:{self.key}){assign})[^{first}]*+)*+)"
         if self.quote:

@@ -184,7 +184,7 @@ class LogFormat:
                     out[-1] = out[-1].removesuffix("\\ ")
                 out.append(r"(?:\ (\{[^}]*\}))?" if blank else r"(\{[^}]*\})?")
             elif "+Q" in token.code:
-                out.append(r'"([^"]*)"?')
+                out.append(r'"([^"]*+)"?')
             elif token.bare in dialect.times:
                 bracketed = self.dialect == "apache" and before != "["
                 out.append(r"\[([^\]]*)\]" if bracketed else r'([^\]"]+?)')
@@ -206,13 +206,14 @@ class LogFormat:
                     else r"\S*?"
                 )
                 out.append(f"{width}({value})")
-        return re.compile("".join(out) + r"\s*", re.DOTALL), tuple(codes)
+        return re.compile("".join(out), re.DOTALL), tuple(codes)
 
     def parse(self, text: str) -> Sources | Malformed | None:
         """Return the values by code, read with the first format that the whole line fits."""
         if text.count('"') > _MOST_QUOTES:
             return Malformed("the line has too many quotes for its log format")
         escape = DIALECTS[self.dialect].escape
+        text = text.rstrip()
         for pattern, codes in self._compiled:
             found = pattern.fullmatch(text)
             if found is not None:

@@ -15,6 +15,7 @@ from typing import Any
 from imdswatch.layouts.delimited import Delimited
 from imdswatch.layouts.json import Json
 from imdswatch.layouts.json import parse as parse_json
+from imdswatch.layouts.logformat import LogFormat
 from imdswatch.layouts.recognise import Test
 from imdswatch.layouts.result import Header, Malformed, Record, Result
 from imdswatch.layouts.times import Clock, to_time
@@ -25,7 +26,10 @@ from imdswatch.schema import Base, Schema
 State = tuple[str, int, tuple[str, ...]] | None
 """Schema name, number of its layout, and column names of the header in force."""
 
-_LONGEST_TEXT = 1 << 18  # a line of text layouts; longer ones would keep regular expressions busy for minutes
+_LONGEST_TEXT = 1 << 16  # a line of text layouts: what a datagram can hold
+# Format strings with blanks and quotes between free texts take time with the square of the length, a second at this
+# one; web servers and proxies cut URL and headers below it.
+_LONGEST_FORMAT = 1 << 14
 _MOST_KEY_SETS = 4096
 _DEEPEST_ENVELOPE = 4
 _DIRECTIVE = re.compile(r"#[A-Za-z_]+(?:[\t :]|\Z)")
@@ -201,11 +205,15 @@ class LineReader:
             program = program.rpartition("/")[2].lower() if isinstance(program, str) else None
         bad: Malformed | None = None
         for schema, base in self._texts:
+            if len(message) > _LONGEST_FORMAT and isinstance(base.form.layout, LogFormat):
+                continue
             if schema.recognise.text(message, program):
                 fields = schema.read_text(base, message, outer, self._clock)
                 if isinstance(fields, dict):
                     return self._record(fields, schema, outer)
                 bad = bad or fields
+        if bad is None and len(message) > _LONGEST_FORMAT:
+            return Malformed(f"a line of {len(message)} characters, longer than any log format")
         return bad
 
     def _record(self, fields: dict[str, Any], schema: Schema, outer: Outer | None) -> Record:
