@@ -304,8 +304,8 @@ def parse_rule(slug: str, text: str, file: str) -> Rule | None:
 
 def line_of(text: str, key: str) -> int:
     """Return the 1-based line on which a YAML key first stands, or 0."""
-    found = re.search(rf"(?m)^\s*-?\s*['\"]?{re.escape(key)}['\"]?\s*:", text)
-    return text.count("\n", 0, found.start()) + 1 if found else 0
+    found = re.search(rf"(?m)(?:^\s*-?\s*|[{{,]\s*)(['\"]?{re.escape(key)}['\"]?)\s*:", text)
+    return text.count("\n", 0, found.start(1)) + 1 if found else 0
 
 
 def expected_network(text: str) -> str:

@@ -10,16 +10,17 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
 from sigma import conditions as sc
 from sigma import types as st
 from sigma.correlations import SigmaCorrelationRule, SigmaCorrelationType
 from sigma.exceptions import SigmaError
-from sigma.rule import SigmaRule
+from sigma.modifiers import SigmaBase64OffsetModifier, SigmaUTF16Modifier, reverse_modifier_mapping
+from sigma.rule import SigmaDetection, SigmaRule
 
 from imdswatch import rule as nodes
 from imdswatch.errors import RuleError
 from imdswatch.event import FIELDS, Kind
+from imdswatch.sigma_yaml import read_yaml
 
 _FLAGS = {
     st.SigmaRegularExpressionFlag.IGNORECASE: re.IGNORECASE,
@@ -53,48 +54,90 @@ class Documents:
 
 def read_documents(text: str, file: str) -> Documents:
     """Parse one rule file; the last document (rule or correlation) is the one that gives title, stage and tags."""
-    try:
-        raw = [doc for doc in yaml.safe_load_all(text) if doc is not None]
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise RuleError(
-            f"not valid YAML: {getattr(error, 'problem', error)}",
-            file=file,
-            line=mark.line + 1 if mark else 0,
-        ) from error
-    except RecursionError as error:
-        raise RuleError("not valid YAML: nested too deeply", file=file) from error
+    raw = read_yaml(text, file)
     if not raw or not all(isinstance(doc, dict) for doc in raw):
         raise RuleError(
             "this is no Sigma rule",
             file=file,
+            line=1,
             help="a rule is a YAML mapping with title, logsource, detection",
         )
     meta = raw[-1]
     if str(meta.get("status", "")) == "unsupported":
         return Documents((nodes.And(()),), meta, None)
+    for doc in raw:
+        _check_types(doc, text, file)
     try:
         documents = [
             SigmaCorrelationRule.from_dict(doc) if "correlation" in doc else SigmaRule.from_dict(doc)
             for doc in raw
         ]
-        conditions = tuple(
-            _rule_condition(doc, text, file) for doc in documents if isinstance(doc, SigmaRule)
-        )
+        rules = [doc for doc in documents if isinstance(doc, SigmaRule)]
+        last = documents[-1]
+        look = _second_look(last, rules, text, file) if isinstance(last, SigmaCorrelationRule) else None
+        if len(documents) > (2 if look else 1):
+            raise RuleError(
+                "a rule file holds one rule, or one rule and the correlation that uses it",
+                file=file,
+                line=_line_with(text, "\n---") + 1,
+                help="give each rule a file of its own",
+            )
+        conditions = tuple(_rule_condition(doc, text, file) for doc in rules)
     except SigmaError as error:
+        what = _in_rule_words(str(error))
+        raise RuleError(f"invalid Sigma rule: {what}", file=file, line=_guess_line(text, what)) from error
+    except RecursionError as error:
         raise RuleError(
-            f"invalid Sigma rule: {error}", file=file, line=_guess_line(text, str(error))
+            "the condition is nested too deeply", file=file, line=nodes.line_of(text, "condition") or 1
         ) from error
-    except (TypeError, ValueError, KeyError, AttributeError, RecursionError) as error:
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
         # pySigma checks types unevenly; a wrong type in a document surfaces as one of these.
-        raise RuleError(f"invalid Sigma rule: {type(error).__name__}: {error}", file=file) from error
-    last = documents[-1]
-    return Documents(
-        conditions, meta, _second_look(last, text, file) if isinstance(last, SigmaCorrelationRule) else None
-    )
+        raise RuleError(
+            f"invalid Sigma rule: {type(error).__name__}: {error}",
+            file=file,
+            line=_guess_line(text, str(error)),
+        ) from error
+    return Documents(conditions, meta, look)
 
 
-def _second_look(doc: SigmaCorrelationRule, text: str, file: str) -> SecondLook:
+_LISTS = ("blind_spots", "falsepositives", "references", "tags")
+_TEXTS = ("id", "name", "stage", "remedy", "description", "level", "status")
+
+
+def _check_types(doc: dict[str, Any], text: str, file: str) -> None:
+    """Refuse what pySigma would read wrongly, or only complain about in words of its own."""
+
+    def wrong(key: str, what: str) -> RuleError:
+        return RuleError(f"invalid Sigma rule: {what}", file=file, line=nodes.line_of(text, key) or 1)
+
+    for key in ("filter", "action"):
+        if key in doc:
+            raise wrong(key, f"a document with `{key}` (Sigma {_FOREIGN[key]}) cannot be run")
+    for key in _TEXTS:
+        if key in doc and not isinstance(doc[key], str):
+            raise wrong(key, f"`{key}` must be a text")
+    for key in _LISTS:
+        if key in doc and not _is_list_of_texts(doc[key]):
+            raise wrong(key, f"`{key}` must be a list of texts")
+    if "correlation" in doc:
+        if not isinstance(doc["correlation"], dict):
+            raise wrong("correlation", "`correlation` must be a mapping")
+        return
+    detection = doc.get("detection")
+    if isinstance(detection, dict) and "condition" in detection:
+        condition = detection["condition"]
+        if not isinstance(condition, str) and not (condition and _is_list_of_texts(condition)):
+            raise wrong("condition", "`condition` must be a text or a list of texts")
+
+
+_FOREIGN = {"filter": "filters", "action": "1 collections"}
+
+
+def _is_list_of_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
+def _second_look(doc: SigmaCorrelationRule, rules: list[SigmaRule], text: str, file: str) -> SecondLook:
     if doc.type is not SigmaCorrelationType.TEMPORAL_ORDERED:
         raise RuleError(
             f"a correlation of type `{doc.type.name.lower()}` cannot be run",
@@ -103,12 +146,64 @@ def _second_look(doc: SigmaCorrelationRule, text: str, file: str) -> SecondLook:
             help="temporal_ordered is what imdswatch runs: findings of one rule, then events of another",
         )
     names = [reference.reference for reference in doc.rules or ()]
+    if len(names) < 2 or len(rules) != 1 or names[-1] not in (rules[0].name, str(rules[0].id)):
+        raise RuleError(
+            "a correlation names rules to come after, then the rule before it in the same file",
+            file=file,
+            line=nodes.line_of(text, "rules") or 1,
+        )
+    if [nodes.canonical(name) for name in doc.group_by or ()] != ["src_ip"]:
+        raise RuleError(
+            "a correlation can only be grouped by the victim",
+            file=file,
+            line=nodes.line_of(text, "group-by") or nodes.line_of(text, "correlation"),
+            help="`group-by: [src_ip]`",
+        )
     return SecondLook(tuple(name.replace("_", "-") for name in names[:-1]), int(doc.timespan.seconds))
 
 
 def _rule_condition(doc: SigmaRule, text: str, file: str) -> nodes.Node:
+    for detection in doc.detection.detections.values():
+        _check_encodings(detection, text, file)
     trees = [_node(condition.parsed, text, file) for condition in doc.detection.parsed_condition]
-    return trees[0] if len(trees) == 1 else nodes.Or(tuple(trees))
+    whole = trees[0] if len(trees) == 1 else nodes.Or(tuple(trees))
+    if _depth(whole) > _MAX_DEPTH:
+        raise RecursionError
+    return whole
+
+
+_MAX_DEPTH = 64  # Python's compiler gives up at 100 nested blocks or 200 brackets
+
+
+def _depth(node: nodes.Node) -> int:
+    match node:
+        case nodes.Not(inner):
+            return 1 + _depth(inner)
+        case nodes.And(inside) | nodes.Or(inside):
+            return 1 + max(map(_depth, inside), default=0)
+    return 1
+
+
+def _check_encodings(detection: SigmaDetection, text: str, file: str) -> None:
+    """Refuse the encodings that pySigma 1.5 does not do as the Sigma modifiers appendix says."""
+    for item in detection.detection_items:
+        if isinstance(item, SigmaDetection):
+            _check_encodings(item, text, file)
+        elif SigmaUTF16Modifier in item.modifiers:
+            # the mark FF FE becomes the three octets of U+FEFF in UTF-8
+            raise RuleError(
+                "`|utf16` cannot be run: pySigma writes its byte order mark wrongly",
+                file=file,
+                line=_line_with(text, "|utf16"),
+                help="`|wide` is the same without the mark",
+            )
+        elif SigmaBase64OffsetModifier in item.modifiers and not str(item.original_value).isascii():
+            # it counts characters where it should count octets, and cuts the wrong end off
+            raise RuleError(
+                "`|base64offset` of text outside ASCII cannot be run: pySigma encodes it wrongly",
+                file=file,
+                line=_line_with(text, "|base64offset"),
+            )
 
 
 def _node(tree: Any, text: str, file: str) -> nodes.Node:
@@ -122,8 +217,27 @@ def _node(tree: Any, text: str, file: str) -> nodes.Node:
         case sc.ConditionFieldEqualsValueExpression():
             return _field_value(tree.field, tree.value, text, file)
         case sc.ConditionValueExpression():
-            return _value(None, tree.value, text, file)
-    raise RuleError(f"a condition of kind {type(tree).__name__} cannot be run", file=file)
+            return _keyword(tree.value, text, file)
+    line = nodes.line_of(text, "condition")
+    if tree is None:
+        raise RuleError("a pattern in the condition fits no detection", file=file, line=line)
+    raise RuleError(f"a condition of kind {type(tree).__name__} cannot be run", file=file, line=line)
+
+
+def _keyword(value: Any, text: str, file: str) -> nodes.Node:
+    node = _value(None, value, text, file)
+    for match in nodes.matches(node):
+        if not isinstance(match.test, _KEYWORDS):
+            raise RuleError(
+                f"a keyword cannot be a {type(match.test).__name__.lower()} test",
+                file=file,
+                line=nodes.line_of(text, "detection") or 1,
+                help="a keyword is a text, a number, a regular expression or a network; or name a field",
+            )
+    return node
+
+
+_KEYWORDS = (nodes.Text, nodes.Number, nodes.Bool, nodes.Regex, nodes.Cidr)
 
 
 def _field_value(name: str, value: Any, text: str, file: str) -> nodes.Node:
@@ -149,7 +263,9 @@ def _value(field: str | None, value: Any, text: str, file: str) -> nodes.Node:
         case st.SigmaTimestampPart():
             if field is None or FIELDS[field].kind is not Kind.FLOAT:
                 raise RuleError(
-                    f"`|{value.timestamp_part.name.lower()}` needs a time, not `{field}`", file=file
+                    f"`|{value.timestamp_part.name.lower()}` needs a time, not `{field or 'a keyword'}`",
+                    file=file,
+                    line=_line_with(text, f"|{value.timestamp_part.name.lower()}"),
                 )
             return nodes.Match(field, nodes.TimePart(value.timestamp_part.name.lower(), int(value.number)))
         case st.SigmaNumber():
@@ -161,6 +277,12 @@ def _value(field: str | None, value: Any, text: str, file: str) -> nodes.Node:
         case st.SigmaExists():
             return nodes.Match(field, nodes.Exists(bool(value)))
         case st.SigmaRegularExpression():
+            if value.regexp.contains_placeholder():
+                raise RuleError(
+                    "a placeholder in a regular expression cannot be run",
+                    file=file,
+                    line=_line_with(text, "expand"),
+                )
             flags = 0
             for flag in value.flags:
                 flags |= _FLAGS[flag]
@@ -220,9 +342,23 @@ def _line_with(text: str, piece: str) -> int:
     return text.count("\n", 0, at) + 1 if at >= 0 else 0
 
 
+def _in_rule_words(message: str) -> str:
+    """Return a message of pySigma with the modifier's name for its class, and null for the object."""
+    message = re.sub(r"'<sigma\.types\.SigmaNull[^>]*>'", "`null`", message)
+    return re.sub(r"Sigma\w+Modifier", lambda m: f"'{reverse_modifier_mapping.get(m[0], m[0])}'", message)
+
+
 def _guess_line(text: str, message: str) -> int:
-    for quoted in re.findall(r"['\"]([A-Za-z_][\w.|-]*)['\"]", message):
-        line = nodes.line_of(text, quoted)
+    """Return the line that a message of pySigma is about, from the names in it; 1 where it names nothing."""
+    quoted: list[str] = re.findall(r"['\"]([^'\"]+)['\"]", message)
+    for piece in quoted:
+        line = _line_with(text, f"|{piece}") or nodes.line_of(text, piece) or _line_with(text, piece)
         if line:
             return line
-    return 0
+    words = re.findall(r"\w+", message.lower())
+    for key in ("condition", "logsource", "detection", "detections", "modifier", "title", *_LISTS, *_TEXTS):
+        if key in words and (
+            line := nodes.line_of(text, key.removesuffix("s") if key == "detections" else key)
+        ):
+            return line
+    return nodes.line_of(text, "detection") or 1
