@@ -7,6 +7,7 @@ Commands stay thin: they turn options into values, call one capability, and hand
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import signal
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, tzinfo
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import click
 
@@ -70,11 +71,13 @@ class _Zone(click.ParamType):  # type: ignore[type-arg]
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tzinfo:
         if isinstance(value, tzinfo):
             return value
+        if value == "UTC":
+            return UTC  # the default must not need a time zone database
         from zoneinfo import ZoneInfo
 
         try:
             return ZoneInfo(value)
-        except (ValueError, OSError):
+        except (ValueError, OSError, KeyError):
             self.fail(f"{value!r} is no time zone, such as Europe/Berlin", param, ctx)
 
 
@@ -145,6 +148,9 @@ def scan(paths: tuple[str, ...], **options: Any) -> int:
     What a file is, is recognised by content. Findings come with the stage the impersonation reached, who asked,
     who answered, where it stands, and what to do next.
     """
+    # Nothing in a scan makes reference cycles; the collector would walk all open incidents again and again.
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 1000)
     run = _scan_of(paths, options)
     counted = skipped = 0
     threshold = STAGE_RANK[options["fail_on"] or STAGES[0]]
@@ -170,6 +176,8 @@ def _scan_of(paths: tuple[str, ...], options: dict[str, Any]) -> Scan:
     from imdswatch.schema import load_schemas
     from imdswatch.site import Site, load_site
 
+    if options["output"] is not None:
+        _refuse_to_overwrite(paths, options["output"])
     rules = load_rules(options["rules"])
     schemas = load_schemas(options["schemas"])
     if options["schema"] is not None and options["schema"] not in schemas.names:
@@ -193,7 +201,7 @@ def _scan_of(paths: tuple[str, ...], options: dict[str, Any]) -> Scan:
 
 
 def _progress(paths: tuple[str, ...], options: dict[str, Any]) -> Callable[[int], None] | None:
-    if options["quiet"] or not sys.stderr.isatty():
+    if options["quiet"] or sys.stderr is None or not sys.stderr.isatty():
         return None
     from imdswatch.report.progress import progress_bar
 
@@ -208,15 +216,73 @@ def _sink_of(options: dict[str, Any]) -> Iterator[Any]:
         terminal = handle.isatty()
         color = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         width = os.get_terminal_size(handle.fileno()).columns if terminal else None
+        output = _Output(handle)
         yield open_sink(
-            options["form"], handle, color=color, show_suppressed=options["show_suppressed"], width=width
+            options["form"],
+            cast("TextIO", output),
+            color=color,
+            show_suppressed=options["show_suppressed"],
+            width=width,
         )
-        handle.flush()
+        output.flush()
+
+
+class _ReaderGone(Exception):
+    """The reader of our output went away, as in `imdswatch … | head`: nothing is wrong."""
+
+
+class _Output:
+    """The handle that a sink writes to; an output that cannot be written is no bug of ours and no clean scan.
+
+    Raises `_ReaderGone` or `UsageError`. click would take a broken pipe for itself and exit with 1, our "found".
+    """
+
+    def __init__(self, handle: TextIO) -> None:
+        self._handle, self.encoding = handle, handle.encoding
+
+    def write(self, text: str) -> int:
+        with _writing(self._handle):
+            return self._handle.write(text)
+
+    def flush(self) -> None:
+        with _writing(self._handle):
+            self._handle.flush()
+
+
+@contextmanager
+def _writing(handle: TextIO) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        # What is still buffered would be written once more at exit, and fail once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), handle.fileno())
+        if isinstance(error, BrokenPipeError):
+            raise _ReaderGone from None
+        raise _unwritable(error) from error
+
+
+def _print(text: str) -> None:
+    if sys.stdout is not None:
+        with _writing(sys.stdout):
+            click.echo(text)
+
+
+def _unwritable(error: OSError, file: str = "") -> UsageError:
+    return UsageError(f"cannot write the output: {(error.strerror or str(error)).lower()}", file=file)
+
+
+def _refuse_to_overwrite(paths: tuple[str, ...], output: Path) -> None:
+    """Raise UsageError if the output is one of the files to be read: opening it would empty it."""
+    for path in paths:
+        if path != "-" and output.exists() and os.path.exists(path) and os.path.samefile(path, output):
+            raise UsageError("the output would replace what is to be read", file=path)
 
 
 @contextmanager
 def _handle(output: Path | None) -> Iterator[TextIO]:
     if output is None:
+        if sys.stdout is None:
+            raise UsageError("cannot write the output: standard output is closed")
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", newline="")
         yield sys.stdout
@@ -224,9 +290,7 @@ def _handle(output: Path | None) -> Iterator[TextIO]:
     try:
         handle = output.open("w", encoding="utf-8", errors="backslashreplace", newline="")
     except OSError as error:
-        raise UsageError(
-            f"cannot write the output: {(error.strerror or str(error)).lower()}", file=str(output)
-        ) from error
+        raise _unwritable(error, str(output)) from error
     with handle:
         yield handle
 
@@ -243,11 +307,11 @@ def rules(slug: str | None, overlay: Path | None) -> int:
 
     loaded = load_rules(overlay)
     if slug is None:
-        click.echo(show_rules(loaded))
+        _print(show_rules(loaded))
         return 0
     for rule in loaded:
         if rule.slug == slug:
-            click.echo(show_rule(rule))
+            _print(show_rule(rule))
             return 0
     raise UsageError(f"there is no rule `{slug}`", help="`imdswatch rules` lists them")
 
@@ -267,7 +331,7 @@ def schemas(ctx: click.Context, overlay: Path | None) -> int:
     if ctx.invoked_subcommand is None:
         from imdswatch.report.catalogue import show_schemas
 
-        click.echo(show_schemas(ctx.obj))
+        _print(show_schemas(ctx.obj))
     return 0
 
 
@@ -280,7 +344,7 @@ def schemas_show(known: Schemas, name: str) -> int:
 
     if name not in known.names:
         raise UsageError(f"there is no schema `{name}`", help="`imdswatch schemas` lists them")
-    click.echo(show_schema(known[name]))
+    _print(show_schema(known[name]))
     return 0
 
 
@@ -297,7 +361,7 @@ def schemas_detect(known: Schemas, file: str, overlay: Path | None) -> int:
     from imdswatch.scan.detect import detect
 
     found = detect(file, known, load_rules(overlay))
-    click.echo(show_detected(found))
+    _print(show_detected(found))
     return 0 if found.schemas else SKIPPED
 
 
@@ -318,9 +382,7 @@ def invoke(arguments: list[str] | None = None) -> int:
     except ImdswatchError as error:
         click.echo(f"error: {error}", err=True)
         return WRONG
-    except BrokenPipeError:
-        # The reader of our output went away, as in `imdswatch … | head`: nothing is wrong.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except _ReaderGone:
         return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
