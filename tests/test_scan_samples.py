@@ -23,7 +23,7 @@ from imdswatch.read.records import looks_multiline_json
 from imdswatch.rule import load_rules
 from imdswatch.scan.aggregate import key_of
 from imdswatch.scan.run import Options, Scan
-from imdswatch.schema import load_schemas
+from imdswatch.schema import Schemas, load_schemas
 from imdswatch.site import Site
 from test_schema_samples import CASES, FILE_TIME, SAME_TEXT, _records
 
@@ -42,8 +42,13 @@ class Alone:
 
 
 @cache
+def _schemas() -> Schemas:
+    return load_schemas()
+
+
+@cache
 def _options(each: bool) -> Options:
-    return Options(load_rules(), Site(), load_schemas(), each=each)
+    return Options(load_rules(), Site(), _schemas(), each=each)
 
 
 def _log_of(path: Path) -> bytes:
@@ -56,7 +61,7 @@ def _expected(path: Path) -> dict[int, dict[str, Any]]:
 
 def _alone(path: Path) -> Iterator[Alone]:
     log, expected = _log_of(path), _expected(path)
-    reader = load_schemas().reader(year_not_after=FILE_TIME)
+    reader = _schemas().reader(year_not_after=FILE_TIME)
     framed = looks_multiline_json(log[:65536])
     headers: list[bytes] = []
     for number, text in _records(log):
@@ -106,7 +111,7 @@ def test_each_record_alone_gives_its_stage(tmp_path: Path) -> None:
 def test_each_record_alone_is_recognised(path: Path) -> None:
     wrong = []
     for record in _alone(path):
-        reader = load_schemas().reader(year_not_after=FILE_TIME)
+        reader = _schemas().reader(year_not_after=FILE_TIME)
         if looks_multiline_json(record.text):
             result = reader.read(record.text)
         else:
