@@ -19,11 +19,15 @@ from imdswatch.layouts.keyvalue import KeyValue
 from imdswatch.layouts.leef import Leef
 from imdswatch.layouts.required import required_literal
 from imdswatch.layouts.result import Header, Record
+from imdswatch.layouts.times import Clock
 from imdswatch.scan.patterns import Needed, Pattern
 from imdswatch.schema import Schema, Schemas
 
 _DERIVED = frozenset({"url", "host", "uri_path", "uri_query", "answered", "payload", "dst_ip"})
 """Fields that `event.complete` or the reading of unknown records can fill without any schema's doing."""
+_DECODING = frozenset({"header_name", "base64", "when", "flags", "dhcp_routes"})
+"""Conversions whose result need not stand in the record."""
+_REQUEST = frozenset({"url", "host", "uri_path", "uri_query"})
 _LEAST = 4
 _SNIFF_LINES = 64
 _SNIFF_BYTES = 1 << 16
@@ -75,8 +79,14 @@ class Hints:
 
     def blind(self, patterns: Iterable[Pattern]) -> frozenset[str]:
         """Return the names of the schemas whose records these patterns may not touch though a rule would match."""
+        patterns = tuple(patterns)
         fields = {pattern.field for pattern in patterns}
-        return frozenset(schema.name for schema in self._schemas if fields & _made(schema))
+        keywords = [re.compile(p.text, re.IGNORECASE) for p in patterns if not p.field]
+        return frozenset(
+            schema.name
+            for schema in self._schemas
+            if fields & _made(schema) or any(_makes(schema, keyword) for keyword in keywords)
+        )
 
 
 def _constants(schema: Schema) -> set[str]:
@@ -89,14 +99,27 @@ def _made(schema: Schema) -> set[str]:
     for spec in schema.all_fields():
         one: Field | None = spec
         while one is not None:
-            if (
-                one.map
-                or one.convert in ("header_name", "base64", "when")
-                or set(one.sources) & set(schema.opaque)
-            ):
+            if one.map or one.convert in _DECODING or set(one.sources) & set(schema.opaque):
                 out.add(one.name)
             one = one.otherwise
-    return out
+    return out | _REQUEST if out & _REQUEST else out  # `event.complete` makes each of them of the others
+
+
+def _makes(schema: Schema, keyword: re.Pattern[str]) -> bool:
+    """Say whether a schema can put a text with this keyword into an event that does not stand in the record."""
+    if schema.opaque:
+        return True
+    texts = [str(value) for base in schema.bases for form in base.forms for _, value in form.fields.constants]
+    for spec in schema.all_fields():
+        one: Field | None = spec
+        while one is not None:
+            if one.convert in _DECODING and one.convert not in ("header_name", "when"):
+                return True
+            if one.convert == "header_name":
+                texts += [str(one.read(source)("1", Clock())) for source in one.sources]
+            texts += [value for _, value in one.map]
+            one = one.otherwise
+    return any(keyword.search(text) for text in texts)
 
 
 def _mark(spec: Field, layout: object) -> str | None:

@@ -27,7 +27,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
 from imdswatch import address
 from imdswatch.event import FIELDS, Kind
-from imdswatch.rule import And, Cidr, Exists, Match, Node, Not, Null, Number, Or, Regex, Text, Wild
+from imdswatch.rule import And, Cidr, Exists, Match, Node, Not, Null, Or, Regex, Test, Text, Wild
 from imdswatch.scan.regexes import COLON, LONGEST_IN_PATH, translate
 
 SLASH = r"(?:\\*/|%(?:25)?2f|\\+u002f)"
@@ -142,6 +142,8 @@ def _match(match: Match, presence: Presence) -> Needed:
 
 
 def _test(match: Match, presence: Presence) -> Needed:
+    if match.field is None and _may_be_made(match.test):
+        return None
     kind = FIELDS[match.field].kind if match.field is not None else Kind.TEXT
     match match.test:
         case Text(parts, _):
@@ -153,11 +155,17 @@ def _test(match: Match, presence: Presence) -> Needed:
             return _regex(kind, pattern, flags)
         case Cidr(network):
             return _cidr(kind, network)
-        case Number(value) if match.field is None:
-            return _text(Kind.TEXT, [str(value)], whole=False)
         case Exists(True) if match.field is not None:
             return presence(match.field)
     return None
+
+
+def _may_be_made(keyword: Test) -> bool:
+    """Say whether a keyword could stand in a value that no record spells so: an address, a number, true or false."""
+    if not isinstance(keyword, Text):
+        return not isinstance(keyword, Cidr)
+    texts = [part.lower() for part in keyword.parts if isinstance(part, str)]
+    return all(re.fullmatch(r"[0-9a-f.:+\-]*|[truefals]{1,5}", text) for text in texts)
 
 
 def _text(kind: Kind, literals: list[str], *, whole: bool) -> Needed:
@@ -174,7 +182,7 @@ def _text(kind: Kind, literals: list[str], *, whole: bool) -> Needed:
         if len(digits) != 12:
             return None
         pairs = [digits[i : i + 2] for i in range(0, 12, 2)]
-        return (Pattern("[:.-]?".join(pairs), 12),)
+        return (Pattern("[:.-]?".join(re.sub("^0", "0?", pair) for pair in pairs), 12),)
     if kind is Kind.URL or kind is Kind.PATH:
         return _path(kind, literals)
     if kind is Kind.TEXT:
@@ -342,16 +350,24 @@ def _cidr(kind: Kind, text: str) -> Needed:
     if network.prefixlen == network.max_prefixlen:
         return _address(str(network.network_address), in_url=kind is Kind.HOST)
     octets = network.prefixlen // 8
-    if kind is not Kind.ADDRESS or not isinstance(network, IPv4Network) or octets < 1:
+    if (
+        kind is not Kind.ADDRESS
+        or not isinstance(network, IPv4Network)
+        or not network.network_address.packed[0]
+        or octets < 1
+    ):
         return None
     packed = network.network_address.packed[:octets]
     out = [
-        Pattern(r"\b" + r"\.".join(map(str, packed)) + r"\.", 3 * octets),
+        # Not \b: a tab inside JSON is the letters \t.
+        Pattern(r"(?:^|[^0-9])" + r"\.".join(map(str, packed)) + r"\.", 3 * octets),
         Pattern(f"0200[0-9a-f]{{4}}{packed.hex()}", 2 * octets),
     ]
     if octets >= 2:
         # The group of two octets as an IPv6 form prints it. Shorter prefixes have no fixed group.
         out.append(Pattern(rf"{int.from_bytes(packed[:2]):x}:", 4))
     else:
-        out.append(Pattern(r"(?:::ffff:|64:ff9b::|2002:)", 4))
+        out.append(Pattern(rf"ffff:0?{packed[0]:x}[0-9a-f]{{2}}:", 6))  # mapped
+        if IPv4Address(address.ENDPOINT_V4) in network:
+            out.append(Pattern(r"a9fe:a9fe", 9))  # the other forms, which are known for the endpoint only
     return tuple(out)
