@@ -48,6 +48,13 @@ class Suppression:
     expires: date | None = None
 
     @property
+    def responder_endpoints(self) -> frozenset[str]:
+        """The endpoint addresses that stand in `responders` themselves: whoever answers there."""
+        networks = self.responder_networks.networks if self.responder_networks is not None else ()
+        single = {str(net.network_address) for net in networks if net.num_addresses == 1}
+        return frozenset(single & address.ENDPOINTS)
+
+    @property
     def names_responders(self) -> bool:
         """Whether the entry has a `responders` key."""
         return self.responder_networks is not None or bool(self.responder_macs)
@@ -68,16 +75,22 @@ class Suppression:
 
     def _answerer(self, fields: Mapping[str, Any]) -> bool:
         macs, addresses = answerer_names(fields)
-        networks = self.responder_networks
-        return bool(self.responder_macs & macs) or (
-            networks is not None and any(name in networks for name in addresses)
+        if self.responder_macs & macs:
+            return True
+        # A network of the site may happen to hold the endpoint (fd00::/8): it does not mean whoever answers there.
+        return any(
+            name in self.responder_endpoints
+            if name in address.ENDPOINTS
+            else self.responder_networks is not None and name in self.responder_networks
+            for name in addresses
         )
 
 
 def answerer_names(fields: Mapping[str, Any]) -> tuple[frozenset[str], tuple[str, ...]]:
     """Return what names whoever answered: MAC addresses, and IP addresses.
 
-    The endpoint's own address is among them: a site that lists it means whoever answers.
+    The endpoint's own address is among them: a site that lists it means whoever answers. What host the client asked
+    for says who answered only where the record does not name the other side.
     """
     get = fields.get
     claims = (
@@ -85,7 +98,10 @@ def answerer_names(fields: Mapping[str, Any]) -> tuple[frozenset[str], tuple[str
     )
     mac = get("src_mac") if claims else get("dst_mac")
     sender = get("src_ip") if claims else get("dst_ip")
-    names = [name for name in (get("nat_dst"), sender, endpoint(fields)) if name is not None]
+    asked = endpoint(fields)
+    if sender is not None and asked not in address.ENDPOINTS:
+        asked = None
+    names = [name for name in (get("nat_dst"), sender, asked) if name is not None]
     addresses = [found for name in names if (found := address.parse_host(name)) is not None]
     return frozenset([mac.lower()] if mac else []), tuple(dict.fromkeys(addresses))
 
