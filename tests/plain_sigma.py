@@ -33,7 +33,7 @@ from sigma.types import (
 )
 
 from imdswatch import address, urlpath
-from imdswatch.event import FIELDS, Kind, complete, victim_ip
+from imdswatch.event import FIELDS, Kind, complete, endpoint, victim_ip
 
 PACK = Path(__file__).parents[1] / "src" / "imdswatch" / "data" / "rules"
 STAGE_OF = {  # DESIGN 4
@@ -243,8 +243,10 @@ def names_responder(event: Event, texts: list[str]) -> bool:
     macs = {event.get("src_mac" if is_reply else "dst_mac")}
     found = [event.get("src_ip" if is_reply else "dst_ip"), event.get("nat_dst")]
     for text in texts:
-        if text.replace("-", ":").lower() in macs or text in address.ENDPOINTS:
+        if text.replace("-", ":").lower() in macs:
             return True
+        if text in address.ENDPOINTS and text == endpoint(event):
+            return True  # whoever answers there
         if "/" in text or address.parse(text):
             networks = [n for n in found if n is not None and n not in address.ENDPOINTS]
             if any(within(n, [text]) for n in networks):
@@ -266,6 +268,8 @@ def left_out_by(slug: str, event: Event, site: Site) -> str | None:
             return str(entry["name"])
     own = site.get("site", {})
     ranges, ids = own.get("on_premises"), own.get("on_premises_vlans")
-    elsewhere = [source is not None and not within(source, ranges)] if ranges else []
-    elsewhere += [bool(vlans) and not vlans & set(ids)] if ids else []
-    return "on_premises" if elsewhere and all(elsewhere) else None
+    if ids and vlans & set(ids):
+        return None
+    # docs/decisions/0005: the network list alone says that a source is elsewhere, VLAN or not.
+    elsewhere = source is not None and not within(source, ranges) if ranges else bool(ids and vlans)
+    return "on_premises" if elsewhere else None
