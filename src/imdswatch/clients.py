@@ -34,10 +34,8 @@ def detector(fields: Mapping[str, Any]) -> str | None:
         text = fields.get(key)
         if text is not None and (name := _by_piece(key, text)) is not None:
             return name
-    for header in fields.get("req_header") or ():
-        if (name := _by_header(header)) is not None:
-            return name
-    return None
+    headers = fields.get("req_header")
+    return None if headers is None else _by_header_names(headers)
 
 
 @lru_cache(maxsize=1 << 12)
@@ -50,10 +48,10 @@ def _by_piece(key: str, text: str) -> str | None:
 
 
 @lru_cache(maxsize=1 << 12)
-def _by_header(header: str) -> str | None:
-    folded = header.lower()
+def _by_header_names(headers: tuple[str, ...]) -> str | None:
+    folded = {name.lower() for name in headers}
     for entry in _table("clients")["detectors"]:
-        if any(name.lower() == folded for name in entry.get("req_header", ())):
+        if any(name.lower() in folded for name in entry.get("req_header", ())):
             return str(entry["name"])
     return None
 
@@ -63,19 +61,42 @@ def other_cloud(fields: Mapping[str, Any]) -> str | None:
     path = fields.get("uri_path")
     if path is not None and (cloud := _by_path(urlpath.normal_path(path))) is not None:
         return cloud
-    table = _table("other-clouds")["headers"]
-    for header in fields.get("req_header") or ():
-        for name, cloud in table.items():
-            if header.lower() == name.lower():
-                return str(cloud)
-    return None
+    headers = fields.get("req_header")
+    return None if headers is None else _by_headers(headers)
 
 
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=1 << 12)
+def _by_headers(headers: tuple[str, ...]) -> str | None:
+    known = {name.lower(): str(cloud) for name, cloud in _table("other-clouds")["headers"].items()}
+    return next((known[name.lower()] for name in headers if name.lower() in known), None)
+
+
+def is_aws_client(fields: Mapping[str, Any]) -> bool:
+    """Say whether an AWS client made this event, by what only such clients send."""
+    agent = fields.get("user_agent")
+    if agent is not None and _is_aws_agent(agent):
+        return True
+    return any("aws-ec2-metadata-token" in name.lower() for name in fields.get("req_header") or ())
+
+
+@lru_cache(maxsize=1 << 12)
+def _is_aws_agent(agent: str) -> bool:
+    folded = agent.lower()
+    return any(
+        mark.lower() in folded
+        for entry in _table("clients")["aws_clients"]
+        for mark in entry.get("user_agent", ())
+    )
+
+
+@cache
+def _prefixes() -> tuple[tuple[str, ...], dict[str, str]]:
+    table = {prefix: str(cloud) for prefix, cloud in _table("other-clouds")["paths"].items()}
+    return tuple(table), table
+
+
 def _by_path(path: str) -> str | None:
-    found = [
-        (len(prefix), str(cloud))
-        for prefix, cloud in _table("other-clouds")["paths"].items()
-        if path.startswith(prefix)
-    ]
-    return max(found)[1] if found else None
+    prefixes, table = _prefixes()
+    if not path.startswith(prefixes):
+        return None
+    return table[max((prefix for prefix in prefixes if path.startswith(prefix)), key=len)]

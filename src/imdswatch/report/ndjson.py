@@ -2,7 +2,7 @@
 
 One object a line, in the order in which the results came, the summary last; a file without it was cut
 short. Fields are absent when unknown; only `suppressed_by` is always there, null where nothing suppresses.
-Numbers are integers (`seconds` is rounded); other numbers become text. Lines are valid UTF-8 without hidden
+Numbers are integers, but for `seconds`; other numbers become text. Lines are valid UTF-8 without hidden
 characters (`escape.json_line`). This module is a frozen copy of the shape, not a dump of `Finding`: a new
 field there appears here only on purpose. Nothing is kept.
 """
@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TextIO
+from functools import lru_cache
+from typing import Any, TextIO
 
 import orjson
 
@@ -39,7 +40,11 @@ class Sink:
     def finding(self, finding: Finding) -> None:
         """Write a finding; a suppressed one only if suppressed findings are shown."""
         if finding.suppressed_by is None or self._show_suppressed:
-            self._write(finding_document(finding))
+            quick = _quick_line(finding)
+            if quick is None:
+                self._write(finding_document(finding))
+            else:
+                self._handle.write(quick)
 
     def skipped(self, skipped: Skipped) -> None:
         """Write what could not be looked at."""
@@ -51,6 +56,84 @@ class Sink:
 
     def _write(self, document: Mapping[str, object]) -> None:
         self._handle.write(escape.json_line(orjson.dumps(document).decode()) + "\n")
+
+
+def _quick_line(finding: Finding) -> str | None:
+    """Return what `finding_document` would give, ten times as fast, for a finding of plain ASCII; None for others.
+
+    A scan in which every line hits writes a finding every ten microseconds.
+    """
+    first, last = clock.iso(finding.first_seen), clock.iso(finding.last_seen)
+    document: dict[str, object] = {
+        "format": FORMAT,
+        "type": "finding",
+        "rule": finding.rule,
+        "rules": finding.rules,
+        "title": finding.title,
+        "stage": finding.stage,
+        "severity": finding.severity,
+        "confidence": finding.confidence,
+    }
+    if first is not None:
+        document["first_seen"] = first
+    if last is not None:
+        document["last_seen"] = last
+    document["count"] = finding.count
+    for name, values in (
+        ("victim", finding.victim),
+        ("responder", finding.responder),
+        ("responders", finding.responders),
+        ("request", finding.request),
+        ("account", finding.account),
+    ):
+        if values:
+            document[name] = values
+    document["evidence"] = [_evidence(evidence) for evidence in finding.evidence]
+    document["cause"] = finding.cause
+    document["attack"] = finding.attack
+    document["suppressed_by"] = finding.suppressed_by
+    document["remedy"] = finding.remedy
+    document["fingerprint"] = finding.fingerprint
+    if not all(document[name] for name in _NEVER_EMPTY):
+        return None
+    if not all(
+        map(_is_plain, _MAPPINGS, (finding.victim, finding.responder, finding.request, finding.account))
+    ):
+        return None
+    if not all(_is_plain("responder", other) for other in finding.responders):
+        return None
+    try:
+        line = orjson.dumps(document)
+    except TypeError:  # a lone surrogate, a number beyond 64 bits
+        return None
+    return line.decode("ascii") + "\n" if line.isascii() and b"\x7f" not in line else None
+
+
+_NEVER_EMPTY = (
+    "rule", "rules", "title", "stage", "severity", "confidence", "evidence", "cause", "attack", "remedy", "fingerprint",
+)  # fmt: skip
+_MAPPINGS = ("victim", "responder", "request", "account")
+
+
+def _is_plain(name: str, values: Mapping[str, object]) -> bool:
+    """Say whether the slow way would leave a mapping as it is: keys in order, nothing empty, no odd types."""
+    value: Any
+    for value in values.values():
+        kind = value.__class__
+        if kind is str:
+            if not value:
+                return False
+        elif kind is list:
+            if not value or any(item.__class__ is not int for item in value):
+                return False
+        elif kind is not int and kind is not bool:
+            return False
+    return _ordered_keys(name, tuple(values))
+
+
+@lru_cache(maxsize=1 << 10)
+def _ordered_keys(name: str, keys: tuple[str, ...]) -> bool:
+    return keys == tuple(key for key in _ORDER[name] if key in keys)
 
 
 def finding_document(finding: Finding) -> dict[str, object]:
@@ -109,9 +192,8 @@ def summary_document(summary: Summary) -> dict[str, object]:
             "skipped": summary.skipped,
             "ignored": summary.ignored or None,
             "notes": summary.notes,
-            "seconds": round(summary.seconds) if math.isfinite(summary.seconds) else None,
         }
-    )
+    ) | ({"seconds": round(summary.seconds, 3)} if math.isfinite(summary.seconds) else {})
 
 
 def _evidence(evidence: Evidence) -> dict[str, object]:

@@ -36,19 +36,37 @@ class Verdict(NamedTuple):
     cause: str
 
 
-def judge_event(rules: Sequence[Rule], matched: Sequence[int], fields: Mapping[str, Any]) -> Verdict:
-    """Return what the matched rules (indices into `rules`, none suppressed) say of one event together."""
-    stage, rule = -1, matched[0]
-    for index in matched:
-        rank = STAGE_RANK[rules[index].stage]
-        if rank == _REQUESTED and rules[index].slug == BULLETIN and not shows_request(fields):
-            rank = _ATTEMPTED
-        if rank > stage or (rank == stage and rules[rule].slug == BULLETIN):
-            stage, rule = rank, index
-    cloud = _other_cloud(fields)
-    severity = _severity(stage, fields)
-    confidence = _confidence(stage, rules, matched, fields)
-    return Verdict(stage, severity, confidence, rule, _cause(stage, fields, cloud))
+class Verdicts:
+    """Says what the rules of one pack, where they match, show together; remembers what depends on the rules alone."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._rules = tuple(rules)
+        self._known: dict[tuple[int, ...], tuple[int, int, bool]] = {}
+
+    def of(self, matched: tuple[int, ...], fields: Mapping[str, Any]) -> Verdict:
+        """Return the verdict on a completed event that these rules (indices, none suppressed) match."""
+        rules = self._rules
+        stage, rule, depends = self._known.get(matched) or self._highest(matched)
+        if depends and not shows_request(fields):
+            rest = tuple(index for index in matched if rules[index].slug != BULLETIN)
+            stage, rule, _ = self._highest(rest) if rest else (_ATTEMPTED, rule, False)
+        confidence = _confidence(stage, len(matched) == 1 and rules[matched[0]].slug == BULLETIN, fields)
+        return Verdict(stage, _severity(stage, fields), confidence, rule, _cause(stage, fields))
+
+    def _highest(self, matched: tuple[int, ...]) -> tuple[int, int, bool]:
+        """Return the highest stage, the rule that gives it, and whether that hangs on the event showing a request.
+
+        The bulletin's rule gives the stage only where no other rule reaches it.
+        """
+        rules = self._rules
+        stage, rule = -1, matched[0]
+        for index in matched:
+            rank = STAGE_RANK[rules[index].stage]
+            if rank > stage or (rank == stage and rules[rule].slug == BULLETIN):
+                stage, rule = rank, index
+        found = stage, rule, stage == _REQUESTED and rules[rule].slug == BULLETIN
+        self._known[matched] = found
+        return found
 
 
 def shows_request(fields: Mapping[str, Any]) -> bool:
@@ -67,7 +85,7 @@ def _severity(stage: int, fields: Mapping[str, Any]) -> int:
     path = urlpath.normal_path(fields.get("uri_path") or "")
     if "/iam/" not in path and clients.detector(fields) is not None:
         return _INFORMATIONAL
-    if stage == _REQUESTED and _wants_credentials(path, fields):
+    if stage == _REQUESTED and _wants_credentials(path, fields) and _by_aws_client(fields):
         return _MEDIUM
     return _LOW
 
@@ -86,10 +104,13 @@ def _wants_credentials(path: str, fields: Mapping[str, Any]) -> bool:
     return _credential_path(path)
 
 
-def _confidence(stage: int, rules: Sequence[Rule], matched: Sequence[int], fields: Mapping[str, Any]) -> int:
-    if "payload" in fields:
-        return CONFIDENCE_RANK["low"]
-    if len(matched) == 1 and rules[matched[0]].slug == BULLETIN:
+def _by_aws_client(fields: Mapping[str, Any]) -> bool:
+    """Say whether an AWS tool may have asked: of the endpoint, or recognisably. Scanners ask web servers all day."""
+    return endpoint(fields) in address.ENDPOINTS or clients.is_aws_client(fields)
+
+
+def _confidence(stage: int, bulletin_only: bool, fields: Mapping[str, Any]) -> int:
+    if bulletin_only or "payload" in fields:
         return CONFIDENCE_RANK["low"]
     if stage == _SERVED and fields.get("access_key_id") is None:
         return CONFIDENCE_RANK["medium"]
@@ -100,8 +121,8 @@ def _other_cloud(fields: Mapping[str, Any]) -> bool:
     return clients.other_cloud(fields) is not None and endpoint(fields) in address.ENDPOINTS
 
 
-def _cause(stage: int, fields: Mapping[str, Any], cloud: bool) -> str:
-    if cloud:
+def _cause(stage: int, fields: Mapping[str, Any]) -> str:
+    if _other_cloud(fields):
         return "cloud-application"
     if stage >= _ANSWERED:
         return "impersonation"

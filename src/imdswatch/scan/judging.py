@@ -10,7 +10,7 @@ from imdswatch.event import victim_ip, victim_mac
 from imdswatch.finding import STAGE_RANK
 from imdswatch.rule import Rule
 from imdswatch.scan.aggregate import Incidents, key_of
-from imdswatch.scan.incident import judge_event
+from imdswatch.scan.incident import Verdicts
 from imdswatch.scan.predicate import Judge, compile_conditions, compile_rules
 from imdswatch.site import Site
 
@@ -36,6 +36,7 @@ class FirstLook:
 
     def __init__(self, rules: Sequence[Rule], site: Site, window: Window) -> None:
         self.rules, self._site = tuple(rules), site
+        self._verdicts = Verdicts(rules)
         self._window = None if window.since is None and window.until is None else window
         used = [index for index, rule in enumerate(self.rules) if self._usable(rule)]
         self._indices = used
@@ -64,7 +65,7 @@ class FirstLook:
         combo = tuple(matched if self._all else [self._indices[i] for i in matched])
         combo = self._combos.setdefault(combo, combo)
         if self._site.mutes_nothing:
-            verdict = judge_event(self.rules, combo, fields)
+            verdict = self._verdicts.of(combo, fields)
             incidents.add(key_of(fields, None), combo, verdict, fields, source, unit, position)
             return len(combo)
         by_mute: dict[str | None, list[int]] = {}
@@ -74,7 +75,7 @@ class FirstLook:
         for muted, indices in by_mute.items():
             part = tuple(indices)
             part = self._combos.setdefault(part, part)
-            verdict = judge_event(self.rules, part, fields)
+            verdict = self._verdicts.of(part, fields)
             incidents.add(key_of(fields, muted), part, verdict, fields, source, unit, position)
         return len(combo)
 
@@ -105,6 +106,7 @@ class SecondLook:
             served,
         )
         self._judge = compile_conditions([rule.correlation.base], site.values)
+        self._verdicts = Verdicts(rules)
 
     def take(
         self, incidents: Incidents, fields: Mapping[str, Any], source: str, unit: str, position: int
@@ -124,7 +126,7 @@ class SecondLook:
             rule.slug, STAGE_RANK[rule.stage], {**served.fields, "src_ip": victim}
         )
         combo = (self._index,)
-        verdict = judge_event(self.rules, combo, fields)
+        verdict = self._verdicts.of(combo, fields)
         incidents.add(
             (victim or "", served.endpoint, muted or ""), combo, verdict, fields, source, unit, position
         )

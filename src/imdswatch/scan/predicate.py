@@ -239,19 +239,18 @@ def any_text_check(kind: Kind, tests: Sequence[Text]) -> Check:
             case parts:
                 rest.append(_as_regex(parts))
     head, tail, pieces = tuple(starts), tuple(ends), tuple(inside)
-    others = re.compile("|".join(rest), re.DOTALL).fullmatch if rest else None
+    if not (ends or inside or rest):
+        return lambda value: (text := subject(value)) in exact or text.startswith(head)
+    others = re.compile(
+        "|".join([*rest, *(f".*{re.escape(piece)}.*" for piece in pieces)]), re.DOTALL
+    ).fullmatch
 
-    @lru_cache(maxsize=1 << 12)
-    def known(text: str) -> bool:
-        return (
-            text in exact
-            or text.startswith(head)
-            or text.endswith(tail)
-            or any(piece in text for piece in pieces)
-            or (others is not None and others(text) is not None)
-        )
+    def holds(value: Any) -> bool:
+        text = subject(value)
+        return text in exact or text.startswith(head) or text.endswith(tail) or others(text) is not None
 
-    return lambda value: known(subject(value))
+    # Paths differ from record to record, other texts (user agents) come again and again.
+    return holds if kind in (Kind.URL, Kind.PATH) else lru_cache(maxsize=1 << 12)(holds)
 
 
 def _as_regex(parts: Sequence[str | Wild]) -> str:
@@ -260,7 +259,12 @@ def _as_regex(parts: Sequence[str | Wild]) -> str:
 
 def any_check(check: Check) -> Check:
     """Return a check that holds if it holds for any of several values."""
-    return lambda values: any(map(check, values))
+
+    @lru_cache(maxsize=1 << 12)
+    def known(values: tuple[Any, ...]) -> bool:  # the same header names come again and again
+        return any(map(check, values))
+
+    return known
 
 
 def values_check(values: set[str], many: bool) -> Check:

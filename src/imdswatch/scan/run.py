@@ -14,7 +14,8 @@ from itertools import chain, islice
 
 from imdswatch.finding import SEVERITY_RANK, STAGE_RANK, Finding, Skipped, Summary
 from imdswatch.read.sources import Ignored, Source, walk
-from imdswatch.scan.aggregate import Incidents, to_finding
+from imdswatch.scan.aggregate import Incidents
+from imdswatch.scan.findings import FindingMaker
 from imdswatch.scan.hints import Hints
 from imdswatch.scan.judging import FirstLook, SecondLook, served_victims
 from imdswatch.scan.prefilter import build
@@ -49,8 +50,8 @@ class Scan:
         yield from self._pass()
         yield from self._second_looks()
         findings = suppressed = 0
-        site, rules = self._options.site, self._options.rules
-        found = (to_finding(key, incident, rules, site) for key, incident in self._incidents.items())
+        maker = FindingMaker(self._options.rules, self._options.site)
+        found = (maker.make(key, incident) for key, incident in self._incidents.items())
         for finding in found if self._incidents.written_out else sorted(found, key=_gravest_first):
             if finding.suppressed_by is None:
                 findings += 1

@@ -26,6 +26,8 @@ from imdswatch.schema import Schemas
 
 _HEAD = 1 << 16
 _PIECE = 2048  # bytes on either side of a hit that are read of a record too long to be parsed
+_TRIES = 16  # hits in a piece of such a record that are looked at
+_WORD = bytes(range(0x30, 0x3A)) + bytes(range(0x41, 0x5B)) + bytes(range(0x61, 0x7B)) + b"+/%=_-.\\"
 _MAX_SKIPPED = 1000  # of one stream; what is beyond is counted in one line
 
 
@@ -68,7 +70,7 @@ class TextScan:
         self._outcome = outcome
         self._lines = 0  # before the next block
         self._everything = prefilter.everything
-        self._long_line = 0
+        self._long_line = self._told = 0
 
     def run(
         self,
@@ -122,7 +124,7 @@ class TextScan:
         if block.overlong:
             self._overlong(block)
             return
-        self._long_line = 0
+        self._long_line = self._told = 0
         if self._everything:
             self._every_line(buffer, length)
             return
@@ -166,9 +168,14 @@ class TextScan:
             self._long_line = line
             reason = f"record is longer than {len(block.buffer) >> 20} MiB; searched, but not parsed"
             outcome.skip(Skipped(self._name, f"line {line}", reason))
-        for end in list(ends)[:16]:
-            around = bytes(block.buffer[max(0, end - _PIECE) : min(block.length, end + _PIECE)])
-            self._unknown(around, line)
+        for end in list(ends)[:_TRIES] if self._told != line else ():
+            start = max(0, end - _PIECE)
+            around = bytes(block.buffer[start : min(block.length, end + _PIECE)])
+            if start or block.repeated:  # it may begin within a token, which would have no mark to know it by
+                around = around.lstrip(_WORD)
+            if self._unknown(around, line):
+                self._told = line
+                break
         self._lines += count_newlines(block.buffer, 0, block.length)
         if block.last and block.length and block.buffer[block.length - 1] != 0x0A:
             self._lines += 1
@@ -187,7 +194,9 @@ class TextScan:
             self._outcome.skip(Skipped(self._name, f"line {line}", result.reason))
         self._unknown(text, line)
 
-    def _unknown(self, text: bytes, line: int) -> None:
+    def _unknown(self, text: bytes, line: int) -> bool:
         fields = unknown.read(text.decode("utf-8", "backslashreplace"))
-        if fields is not None:
-            self._look.take(self._outcome.incidents, complete(fields), self._name, "line", line)
+        if fields is None:
+            return False
+        self._look.take(self._outcome.incidents, complete(fields), self._name, "line", line)
+        return True

@@ -1,0 +1,206 @@
+"""Incidents become the findings that people read: what to show of an incident, and what to do next.
+
+Pure. Texts are redacted here, so that no sink can forget it. Excerpts are built from known fields; only a record of
+unknown layout is quoted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from imdswatch import account, address
+from imdswatch.event import victim_mac
+from imdswatch.finding import CONFIDENCES, SEVERITIES, STAGE_RANK, STAGES, Evidence, Finding, fingerprint
+from imdswatch.redact import redact
+from imdswatch.rule import Rule
+from imdswatch.scan.aggregate import Incident, Key, Sighting, answerer
+from imdswatch.scan.incident import BULLETIN, Verdict
+from imdswatch.site import Site
+
+_MAX_EVIDENCE = 5
+_EXCERPT = 240
+_NEVER = float("inf")
+_ANSWERED, _USED = STAGE_RANK["answered"], STAGE_RANK["credentials-used"]
+_NOTHING: dict[str, object] = {}
+
+
+class FindingMaker:
+    """Makes the findings of one run; remembers what depends on the rules alone."""
+
+    def __init__(self, rules: Sequence[Rule], site: Site) -> None:
+        self._rules, self._site = tuple(rules), site
+        self._attack: dict[frozenset[int], tuple[str, ...]] = {}
+
+    def make(self, key: Key, incident: Incident) -> Finding:
+        """Return what people read of one incident."""
+        victim, asked, suppressed = key[:3]
+        sightings = [sighting for _, sighting in incident.combos.values()]
+        if len(sightings) > 1:
+            sightings.sort(key=lambda sighting: sighting.order)
+        best = sightings[0]
+        verdict = best.verdict
+        rule = self._rules[verdict.rule]
+        responder, others = _responders(sightings, incident)
+        return Finding(
+            rule=rule.slug,
+            rules=self._counts(incident),
+            title=rule.title,
+            stage=STAGES[verdict.stage],
+            severity=SEVERITIES[verdict.severity],
+            confidence=CONFIDENCES[verdict.confidence],
+            first_seen=None if incident.first == _NEVER else incident.first,
+            last_seen=None if incident.last == -_NEVER else incident.last,
+            count=incident.count,
+            victim=_victim(victim, sightings),
+            responder=responder,
+            responders=others,
+            request=_request(sightings, asked),
+            account=_account(sightings, self._site),
+            evidence=tuple(
+                Evidence(s.order[4], f"{s.unit} {s.order[5]}", excerpt(s.fields))
+                for s in sightings[:_MAX_EVIDENCE]
+            ),
+            cause=verdict.cause,
+            attack=self._techniques(incident),
+            suppressed_by=suppressed or None,
+            remedy=remedy(rule, verdict),
+            fingerprint=fingerprint(victim or None, asked or None),
+        )
+
+    def _counts(self, incident: Incident) -> dict[str, int]:
+        counts: dict[int, int] = {}
+        for combo, (count, _) in incident.combos.items():
+            for index in combo:
+                counts[index] = counts.get(index, 0) + count
+        return {self._rules[index].slug: counts[index] for index in sorted(counts)}
+
+    def _techniques(self, incident: Incident) -> tuple[str, ...]:
+        matched = frozenset(index for combo in incident.combos for index in combo)
+        known = self._attack.get(matched)
+        if known is None:
+            known = tuple(
+                dict.fromkeys(tag for index in sorted(matched) for tag in self._rules[index].attack)
+            )
+            self._attack[matched] = known
+        return known
+
+
+_CAUSE_REMEDY = {
+    "misconfiguration": "An AWS tool on this host asks IMDS though nobody answers. Set AWS_EC2_METADATA_DISABLED=true "
+    "for it, or give it credentials of its own, and block 169.254.169.254 and fd00:ec2::254 at the host.",
+    "cloud-application": "Software for another cloud, or a multi-cloud agent, asks here. Tell it where it runs, "
+    "or suppress it by source and responder if it is meant to ask.",
+}
+
+
+def remedy(rule: Rule, verdict: Verdict) -> str:
+    """Return what to do next: it follows the cause, then the rule."""
+    if verdict.stage < _ANSWERED or verdict.cause == "cloud-application":
+        advice = _CAUSE_REMEDY.get(verdict.cause)
+        if advice is not None and rule.slug != BULLETIN:
+            return advice
+    return rule.remedy
+
+
+def _first(sightings: Sequence[Sighting], name: str) -> Any:
+    return next((s.fields[name] for s in sightings if s.fields.get(name) is not None), None)
+
+
+def _present(**values: Any) -> dict[str, object]:
+    return {
+        name: redact(value) if value.__class__ is str else value
+        for name, value in values.items()
+        if value is not None and value != "" and value != []
+    }
+
+
+def _victim(victim: str, sightings: Sequence[Sighting]) -> dict[str, object]:
+    vlans = sorted({vlan for s in sightings for vlan in s.fields.get("vlan") or ()})
+    mac = next((found for s in sightings if (found := victim_mac(s.fields))), None)
+    return _present(
+        ip=victim if address.parse(victim) else None,
+        mac=mac,
+        port=_first([s for s in sightings if s.fields.get("src_ip") == victim], "src_port"),
+        vlan=vlans,
+        host=_first(sightings, "src_host"),
+        process=_first(sightings, "process"),
+        user_agent=_first(sightings, "user_agent"),
+    )
+
+
+def _responders(
+    sightings: Sequence[Sighting], incident: Incident
+) -> tuple[dict[str, object], tuple[dict[str, object], ...]]:
+    if not incident.responders:
+        return _NOTHING, ()
+    if len(incident.responders) == 1:
+        return _responder(next(iter(incident.responders))), ()
+    names = sorted(incident.responders, key=lambda one: (-sum(map(bool, one[1:3])), one))
+    best = next((s for s in sightings if _ANSWERED <= s.verdict.stage < _USED), None)
+    first = answerer(best.fields) if best is not None else names[0]
+    if not any(first[1:3]):
+        first = names[0] if names[0][0] == first[0] else first
+    shown = [_responder(one) for one in dict.fromkeys([first, *names])]
+    # A record without MAC or NAT says nothing that a fuller record of the same address does not say.
+    rest = [one for one in shown[1:] if not one.items() <= shown[0].items()]
+    return shown[0], tuple(rest)
+
+
+def _responder(names: tuple[str, str, str, int]) -> dict[str, object]:
+    ip, mac, nat, ttl = names
+    return _present(ip=ip, mac=mac, nat_ip=nat, ttl=ttl if ttl >= 0 else None)
+
+
+def _request(sightings: Sequence[Sighting], asked: str) -> dict[str, object]:
+    shown = next((s for s in sightings if s.fields.get("uri_path") or s.fields.get("method")), None)
+    if shown is None:
+        name = _first(sightings, "dns_query")
+        return _present(host=name or asked)
+    get = shown.fields.get
+    return _present(
+        method=get("method"), host=get("host") or asked, path=get("uri_path"), status=get("status")
+    )
+
+
+def _account(sightings: Sequence[Sighting], site: Site) -> dict[str, object]:
+    key_id, given = _first(sightings, "access_key_id"), _first(sightings, "account_id")
+    role = _first(sightings, "role")
+    if key_id is None and given is None and role is None:
+        return _NOTHING
+    derived = account.account_of(key_id) if key_id else None
+    number = given or derived
+    expected = number in site.expected_accounts if number and site.expected_accounts else None
+    source = None if number is None else "access-key-id" if derived == number else "document"
+    found = _present(id=number, expected=expected)
+    return {**found, **_present(**{"from": source}, access_key_id=key_id, role=role)}
+
+
+def excerpt(fields: Mapping[str, Any]) -> str:
+    """Return one line that shows the event without secrets: built from known fields, or cut from the raw record."""
+    get = fields.get
+    payload = get("payload")
+    if payload is not None:
+        return redact(payload)[:_EXCERPT]
+    parts: list[str] = [f"{get('src_ip') or '?'} -> {get('dst_ip') or get('host') or '?'}"]
+    if get("arp_opcode"):
+        parts = [f"ARP {get('arp_opcode')}: {get('src_ip') or '?'} is at {get('src_mac') or '?'}"]
+    if get("offered_route"):
+        parts = [
+            f"route offered for {', '.join(get('offered_route') or ())} by {get('src_ip') or get('src_mac') or '?'}"
+        ]
+    if get("dns_query"):
+        parts.append(f"DNS {get('dns_query')}")
+    if get("tls_sni"):
+        parts.append(f"TLS {get('tls_sni')}")
+    if get("method") or get("url"):
+        parts.append(f"{get('method') or ''} {get('url') or ''}".strip())
+    if get("status") is not None:
+        parts.append(f"status {get('status')}")
+    elif get("answered") is not None:
+        parts.append("answered" if get("answered") else "no answer")
+    if get("nat_dst"):
+        parts.append(f"translated to {get('nat_dst')}")
+    if get("user_agent"):
+        parts.append(f"({get('user_agent')})")
+    return redact(" ".join(parts))[:_EXCERPT]
