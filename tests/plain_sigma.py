@@ -230,7 +230,7 @@ def within(text: str | None, networks: list[str]) -> bool:
     if text is None:
         return False
     found = ipaddress.ip_address(text)
-    return any(found in ipaddress.ip_network(n) for n in networks)
+    return any(found in address.network(n) for n in networks)
 
 
 def victim_address(event: Event) -> str | None:
@@ -257,6 +257,12 @@ def names_responder(event: Event, texts: list[str]) -> bool:
 def left_out_by(slug: str, event: Event, site: Site) -> str | None:
     late = STAGE_OF[slug] not in ("attempted", "requested")
     source, vlans = victim_address(event), set(event.get("vlan", ()))
+    own = site.get("site", {})
+    ranges, ids = own.get("on_premises"), own.get("on_premises_vlans")
+    if not (ids and vlans & set(ids)):
+        # docs/decisions/0005: the network list alone says that a source is elsewhere, VLAN or not.
+        if source is not None and not within(source, ranges) if ranges else ids and vlans:
+            return "on_premises"
     for entry in site.get("suppress", ()):
         if (
             ("rules" not in entry or slug in entry["rules"])
@@ -266,10 +272,4 @@ def left_out_by(slug: str, event: Event, site: Site) -> str | None:
             and ("expires" not in entry or entry["expires"] >= TODAY)
         ):
             return str(entry["name"])
-    own = site.get("site", {})
-    ranges, ids = own.get("on_premises"), own.get("on_premises_vlans")
-    if ids and vlans & set(ids):
-        return None
-    # docs/decisions/0005: the network list alone says that a source is elsewhere, VLAN or not.
-    elsewhere = source is not None and not within(source, ranges) if ranges else bool(ids and vlans)
-    return "on_premises" if elsewhere else None
+    return None
