@@ -49,6 +49,23 @@ _RESTLESS = 0.4
 """Share of places in a run where the kind of character changes: random base64 has 0.65, words and paths far less."""
 
 
+_WORDS = (
+    "secret",
+    "token",
+    "pass",
+    "pwd",
+    "signature",
+    "credential",
+    "key",
+    "sess",
+    "authorization",
+    "cookie",
+)
+_MARKS = ("AQAAA", "IQoJ", "FwoG", "FQoG", "AQoD")
+_RUN = str.maketrans(dict.fromkeys(string.ascii_letters + string.digits + "+/\\%", "x"))
+_LONG_RUN = _RUN | str.maketrans("_-", "xx")
+
+
 @lru_cache(maxsize=1 << 12)
 def redact(text: str) -> str:
     """Return the text with every secret in it replaced by a mark; the rest is unchanged."""
