@@ -259,10 +259,10 @@ def left_out_by(slug: str, event: Event, site: Site) -> str | None:
     source, vlans = victim_address(event), set(event.get("vlan", ()))
     own = site.get("site", {})
     ranges, ids = own.get("on_premises"), own.get("on_premises_vlans")
-    if not (ids and vlans & set(ids)):
-        # docs/decisions/0005: the network list alone says that a source is elsewhere, VLAN or not.
-        if source is not None and not within(source, ranges) if ranges else ids and vlans:
-            return "on_premises"
+    # docs/decisions/0005: the network list alone says that a source is elsewhere, VLAN or not.
+    elsewhere = source is not None and not within(source, ranges) if ranges else ids and vlans
+    if elsewhere and not (ids and vlans & set(ids)):
+        return "on_premises"
     for entry in site.get("suppress", ()):
         if (
             ("rules" not in entry or slug in entry["rules"])
