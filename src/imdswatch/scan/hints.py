@@ -40,6 +40,11 @@ class Hints:
         self._schemas = tuple(schemas.values())
         self._filled = _DERIVED | {spec.name for schema in self._schemas for spec in schema.all_fields()}
         self._filled |= {name for schema in self._schemas for name in _constants(schema)}
+        copied = {name for schema in self._schemas for name in _filled(schema) - _made(schema)}
+        self._hidden = (
+            self._filled - _DERIVED - copied
+        )  # no search can see these: their schemas are parsed whole
+        self._asked: set[str] = set()
 
     def presence(self, field: str) -> Needed:
         """Return patterns of which one stands in every record that has the field; () if no schema fills it."""
@@ -47,6 +52,9 @@ class Hints:
             return ()
         if field in _DERIVED:
             return None
+        if field in self._hidden:
+            self._asked.add(field)
+            return ()
         out: list[Pattern] = []
         for schema in self._schemas:
             if field in _constants(schema):
@@ -61,32 +69,40 @@ class Hints:
                             out.append(Pattern(re.escape(text), len(text), field))
         return tuple(out)
 
-    @property
-    def headers(self) -> list[str]:
-        """Return patterns that touch every header line, so that the reader sees each."""
+    def headers(self, *, first_line: bool) -> list[str]:
+        """Return patterns that touch every header line, so that the reader sees each.
+
+        Those of layouts whose header looks like a row (`first_line`) are needed only in files that begin with one.
+        """
         out: list[str] = []
         for schema in self._schemas:
             for base in schema.bases:
                 layout = base.form.layout
                 if not isinstance(layout, Delimited) or layout.header is None:
                     continue
+                if layout.header == "first-line" and not first_line:
+                    continue
                 if layout.header == "first-line":
                     longest = max(schema.recognise.columns, key=len, default="")
                     out += [re.escape(longest)] if len(longest) >= _LEAST else []
                 else:
                     out.append(re.escape(layout.header))
-        return out
+        return list(dict.fromkeys(out))
 
     def blind(self, patterns: Iterable[Pattern]) -> frozenset[str]:
         """Return the names of the schemas whose records these patterns may not touch though a rule would match."""
         patterns = tuple(patterns)
-        fields = {pattern.field for pattern in patterns}
+        fields = {pattern.field for pattern in patterns} | self._asked
         keywords = [re.compile(p.text, re.IGNORECASE) for p in patterns if not p.field]
         return frozenset(
             schema.name
             for schema in self._schemas
             if fields & _made(schema) or any(_makes(schema, keyword) for keyword in keywords)
         )
+
+
+def _filled(schema: Schema) -> set[str]:
+    return {spec.name for spec in schema.all_fields()}
 
 
 def _constants(schema: Schema) -> set[str]:

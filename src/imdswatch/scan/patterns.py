@@ -38,6 +38,7 @@ _WIDE_DOTS = (
     r"\xef\xbd\xa1", r"\\+uff61", "%ef%bd%a1", "%25ef%25bd%25a1", r"\\xef\\xbd\\xa1",
 )  # fmt: skip
 _PLAIN_RUN = re.compile(r"[A-Za-z0-9_.:\-]+")
+_LEAST_ANCHOR = 6
 _MIN_RUN = 3  # a shorter run stands in so many records that searching it would cost more than parsing
 
 
@@ -227,7 +228,10 @@ def _path_with_wildcards(parts: tuple[str | Wild, ...]) -> Needed:
         or not (before[-1].isalnum() or before[-1] == "-")
     ):
         return None
-    body = SEPARATOR.join(map(_segment, piece.rstrip("/").split("/")))
+    body = SEPARATOR.join(map(_segment, piece.strip("/").split("/")))
+    if max(map(len, piece.split("/"))) < _LEAST_ANCHOR:
+        return (Pattern(body, len(piece)),)  # short words after a gap keep the search engine busy
+    body = SEPARATOR + body if piece.startswith("/") else body
     return (Pattern(f"{re.escape(before[-1])}[^\\n]{{{ones},{LONGEST_IN_PATH * ones}}}{body}", len(piece)),)
 
 

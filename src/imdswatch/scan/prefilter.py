@@ -8,6 +8,7 @@ record is parsed, and `notes` says which rule it was.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import hyperscan
@@ -30,11 +31,20 @@ class Prefilter:
         everything: bool,
         notes: tuple[str, ...] = (),
         blind: frozenset[str] = frozenset(),
+        headers: Sequence[str] = (),
     ) -> None:
         self.patterns, self.everything = tuple(dict.fromkeys(patterns)), everything
         self.notes, self.blind = notes, blind
+        self._headers = tuple(headers)
         self._ends: list[int] = []
         self._database = None if everything or not self.patterns else _compile(self.patterns)
+
+    @cached_property
+    def with_headers(self) -> Prefilter:
+        """The same search for files that begin with a header line: it sees their later header lines, too."""
+        if self.everything or not self._headers:
+            return self
+        return Prefilter([*self._headers, *self.patterns], False, self.notes, self.blind)
 
     def ends(self, data: Any) -> list[int]:
         """Return the end offsets of all matches in the data (any buffer), ascending; reused by the next call."""
@@ -76,9 +86,14 @@ def build(conditions: Sequence[tuple[str, Node]], hints: Hints) -> Prefilter:
     unbound = [slug for slug, patterns in found.items() if patterns is None]
     if not unbound:
         patterns = [pattern for some in found.values() for pattern in some or ()]
-        texts = [*hints.headers, *(pattern.text for pattern in patterns)]
+        texts = [*hints.headers(first_line=False), *(pattern.text for pattern in patterns)]
         try:
-            return Prefilter([*minimal(texts), *hatches(kinds)], False, blind=hints.blind(patterns))
+            return Prefilter(
+                [*minimal(texts), *hatches(kinds)],
+                False,
+                blind=hints.blind(patterns),
+                headers=hints.headers(first_line=True),
+            )
         except hyperscan.error:
             # A rule's own expression can be more than the engine takes; find out whose.
             unbound = [slug for slug, some in found.items() if not _compiles([p.text for p in some or ()])]

@@ -85,9 +85,11 @@ class TextScan:
         first = next(stream, None)
         if first is None:
             return
-        if self._prefilter.blind and not self._everything:
-            seen = sniff(bytes(first.buffer[: min(first.length, _HEAD)]), schemas, only).schemas
-            self._everything = not seen.isdisjoint(self._prefilter.blind)
+        if not self._everything:
+            seen = sniff(bytes(first.buffer[: min(first.length, _HEAD)]), schemas, only)
+            self._everything = not seen.schemas.isdisjoint(self._prefilter.blind)
+            if seen.header:
+                self._prefilter = self._prefilter.with_headers
         stream = chain([first], stream)
         if (
             first_part
@@ -182,7 +184,7 @@ class TextScan:
 
     def _record(self, text: bytes, line: int, *, untouched: bool = False) -> None:
         result = self._reader.read(text)
-        if isinstance(result, Record):
+        if isinstance(result, Record) and result.schema != unknown.NAME:
             if result.schema in self._prefilter.blind:
                 self._everything = True
             if not untouched or self._everything:
