@@ -375,12 +375,14 @@ def invoke(arguments: list[str] | None = None) -> int:
         error.show()
         return WRONG
     except click.ClickException as error:
-        error.show(sys.stderr)
+        shown = io.StringIO()
+        error.show(shown)
+        click.echo(_visible(shown.getvalue().rstrip("\n")), err=True)
         return WRONG
     except click.exceptions.Abort:
         return 128 + signal.SIGINT
     except ImdswatchError as error:
-        click.echo(f"error: {error}", err=True)
+        click.echo(_visible(f"error: {error}"), err=True)
         return WRONG
     except _ReaderGone:
         return 128 + signal.SIGPIPE
@@ -390,12 +392,21 @@ def invoke(arguments: list[str] | None = None) -> int:
         if "-v" in words or "--verbose" in words:
             import traceback
 
-            traceback.print_exc()
+            from imdswatch.redact import redact
+
+            click.echo(_visible(redact(traceback.format_exc())), err=True)  # its message may quote a log
         click.echo(
             f"imdswatch has a bug: {type(error).__name__}. Run it with -v and tell us what it shows.",
             err=True,
         )
         return BUG
+
+
+def _visible(message: str) -> str:
+    """Return a message for the terminal: it may quote a file or an argument, and those may be anybody's."""
+    from imdswatch.report.escape import visible
+
+    return "\n".join(map(visible, message.split("\n")))
 
 
 def run() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import string
 from functools import lru_cache
+from itertools import pairwise
 
 MARK = "[redacted]"
 
@@ -119,4 +120,4 @@ def _shape(match: re.Match[str]) -> str:
 
 def _restless(text: str) -> bool:
     kinds = [0 if c.islower() else 1 if c.isupper() else 2 if c.isdigit() else 3 for c in text]
-    return sum(a != b for a, b in zip(kinds, kinds[1:], strict=False)) >= _RESTLESS * len(text)
+    return sum(a != b for a, b in pairwise(kinds)) >= _RESTLESS * len(text)

@@ -1,8 +1,8 @@
 """A record of no known layout: what can still be said of it without guessing (schema `unknown`).
 
 Pure. An endpoint address or an IMDS path that stands as a whole token in the record gives an Event of low confidence:
-`payload` holds the record around it, `dst_ip` the endpoint, `url` the path. Nothing else is read out of it: no victim,
-no answer. A token inside a longer word, a policy name or a network is no token.
+`payload` holds the record around it without secrets, `dst_ip` the endpoint, `url` the path. Nothing else is read out
+of it: no victim, no answer. A token inside a longer word, a policy name or a network is no token.
 """
 
 from __future__ import annotations
@@ -11,10 +11,15 @@ import re
 from typing import Any
 
 from imdswatch import address, urlpath
+from imdswatch.redact import redact
 
 NAME = "unknown"
 
 _WINDOW = 120
+_CONTEXT = (
+    2048  # characters on either side that are looked at for secrets, so that none is cut beyond recognition
+)
+_PARTIAL = re.compile(r"[^\s\"'&,;]*")
 _IPV6_TOKEN = r"(?:[0-9a-fA-F]{0,4}:){2,7}(?:[0-9a-fA-F]{1,4}|[0-9]{1,3}(?:\.[0-9]{1,3}){3})"
 _ADDRESS = re.compile(
     rf"(?<![\w.:\-])(?P<a>169\.254\.169\.254|{_IPV6_TOKEN})(?!\.?[\w])(?![\-:][A-Za-z_])(?!/[0-9]{{1,3}}\b)(?!-\w)"
@@ -35,12 +40,21 @@ def read(text: str) -> dict[str, Any] | None:
     if found is None and path is None:
         return None
     start = min(hit[0] for hit in (found, path) if hit is not None)
-    fields: dict[str, Any] = {"payload": text[max(0, start - _WINDOW) : start + _WINDOW]}
+    fields: dict[str, Any] = {"payload": _around(text, start)}
     if found is not None:
         fields["dst_ip"] = found[1]
     if path is not None:
         fields["url"] = path[1]
     return fields
+
+
+def _around(text: str, at: int) -> str:
+    """Return the text around an offset without secrets: a piece of a token has no mark to know it by."""
+    first = max(0, at - _CONTEXT)
+    if first:
+        first = min(at, _PARTIAL.match(text, first).end())  # type: ignore[union-attr]  # matches the empty text too
+    before, after = redact(text[first:at]), redact(text[at : at + _CONTEXT])
+    return before[-_WINDOW:] + after[:_WINDOW]
 
 
 def _endpoint(text: str) -> tuple[int, str] | None:
