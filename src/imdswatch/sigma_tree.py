@@ -12,7 +12,7 @@ from typing import Any
 
 from sigma import conditions as sc
 from sigma import types as st
-from sigma.correlations import SigmaCorrelationRule, SigmaCorrelationType
+from sigma.correlations import SigmaCorrelationRule
 from sigma.exceptions import SigmaError
 from sigma.modifiers import SigmaBase64OffsetModifier, SigmaUTF16Modifier, reverse_modifier_mapping
 from sigma.rule import SigmaDetection, SigmaRule
@@ -122,6 +122,14 @@ def _check_types(doc: dict[str, Any], text: str, file: str) -> None:
     if "correlation" in doc:
         if not isinstance(doc["correlation"], dict):
             raise wrong("correlation", "`correlation` must be a mapping")
+        kind = doc["correlation"].get("type")
+        if kind != "temporal_ordered":
+            raise RuleError(
+                f"a correlation of type `{kind}` cannot be run",
+                file=file,
+                line=nodes.line_of(text, "type") or 1,
+                help="temporal_ordered is what imdswatch runs: findings of one rule, then events of another",
+            )
         return
     detection = doc.get("detection")
     if isinstance(detection, dict) and "condition" in detection:
@@ -138,13 +146,6 @@ def _is_list_of_texts(value: Any) -> bool:
 
 
 def _second_look(doc: SigmaCorrelationRule, rules: list[SigmaRule], text: str, file: str) -> SecondLook:
-    if doc.type is not SigmaCorrelationType.TEMPORAL_ORDERED:
-        raise RuleError(
-            f"a correlation of type `{doc.type.name.lower()}` cannot be run",
-            file=file,
-            line=nodes.line_of(text, "type"),
-            help="temporal_ordered is what imdswatch runs: findings of one rule, then events of another",
-        )
     names = [reference.reference for reference in doc.rules or ()]
     if len(names) < 2 or len(rules) != 1 or names[-1] not in (rules[0].name, str(rules[0].id)):
         raise RuleError(
@@ -350,6 +351,8 @@ def _in_rule_words(message: str) -> str:
 
 def _guess_line(text: str, message: str) -> int:
     """Return the line that a message of pySigma is about, from the names in it; 1 where it names nothing."""
+    if "syntax" in message:
+        return nodes.line_of(text, "condition") or 1
     quoted: list[str] = re.findall(r"['\"]([^'\"]+)['\"]", message)
     for piece in quoted:
         line = _line_with(text, f"|{piece}") or nodes.line_of(text, piece) or _line_with(text, piece)
