@@ -42,7 +42,12 @@ docs: $(VENV)/dev.stamp  ## generated pages: docs/rules.md, docs/schemas.md, doc
 bench: $(VENV)/dev.stamp  ## speed and memory as ratios measured in one run
 	$(BIN)/python bench/run.py $(BENCH)
 
-conformance: $(VENV)/dev.stamp  ## the heavy proofs: 10 million prefilter cases, more random rules
+.cache/references/stamp: tests/reference_tenzir.lock
+	$(PYTHON) -m venv .cache/references
+	.cache/references/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r tests/reference_tenzir.lock
+	touch $@
+
+conformance: $(VENV)/dev.stamp .cache/references/stamp  ## the heavy proofs: 10 million prefilter cases, random rules by SQLite and Tenzir
 	IMDSWATCH_CASES=10000000 $(BIN)/python -m pytest -q tests/test_prefilter.py tests/test_references.py
 
 lock: $(VENV)/dev.stamp  ## resolve the dependencies anew
