@@ -242,10 +242,12 @@ def names_responder(event: Event, texts: list[str]) -> bool:
     is_reply = event.get("src_ip") in address.ENDPOINTS or "nd_target" in event or "offered_route" in event
     macs = {event.get("src_mac" if is_reply else "dst_mac")}
     found = [event.get("src_ip" if is_reply else "dst_ip"), event.get("nat_dst")]
+    if found[0] is None:  # a log that names the other side by what the client asked for only
+        found[0] = address.parse_host(endpoint(event) or "")
     for text in texts:
         if text.replace("-", ":").lower() in macs:
             return True
-        if text in address.ENDPOINTS and text == endpoint(event):
+        if text in address.ENDPOINTS and text in (*found, endpoint(event)):
             return True  # whoever answers there
         if "/" in text or address.parse(text):
             networks = [n for n in found if n is not None and n not in address.ENDPOINTS]
