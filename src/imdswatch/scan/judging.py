@@ -89,12 +89,23 @@ class Served:
     until: float | None
     fields: Mapping[str, Any]
 
+    def covers(self, when: float | None) -> bool:
+        """Say whether an event of this time comes after the credentials, while they were good."""
+        if when is None:
+            return self.since is None
+        return when in Window(self.since, self.until)
+
 
 class SecondLook:
     """Judges events by the correlation rules: what victims of served credentials did afterwards."""
 
     def __init__(
-        self, rules: Sequence[Rule], index: int, site: Site, window: Window, served: Mapping[str, Served]
+        self,
+        rules: Sequence[Rule],
+        index: int,
+        site: Site,
+        window: Window,
+        served: Mapping[str, Sequence[Served]],
     ) -> None:
         rule = rules[index]
         assert rule.correlation is not None
@@ -113,13 +124,12 @@ class SecondLook:
     ) -> int:
         """Count one completed event if its victim was served credentials before; return 1 if so."""
         victim = victim_ip(fields) or victim_mac(fields) or fields.get("src_host")
-        served = self._served.get(victim or "")
-        if served is None or not self._judge(fields):
+        spans = self._served.get(victim or "")
+        if spans is None or not self._judge(fields):
             return 0
         when = fields.get("timestamp")
-        if when not in self._window or (when is None and served.since is not None):
-            return 0
-        if when is not None and when not in Window(served.since, served.until):
+        served = next((span for span in spans if span.covers(when)), None)
+        if served is None or when not in self._window:
             return 0
         rule = self.rules[self._index]
         muted = self._site.suppressed_by(
@@ -133,12 +143,18 @@ class SecondLook:
         return 1
 
 
-def served_victims(incidents: Incidents, rules: Sequence[Rule], timespan: int) -> dict[str, Served]:
-    """Return the victims with unsuppressed served credentials, and how long those were good for, all in all."""
-    out: dict[str, Served] = {}
+def served_victims(
+    incidents: Incidents, rules: Sequence[Rule], timespan: int
+) -> dict[str, tuple[Served, ...]]:
+    """Return the victims that were served credentials, and how long those were good for, all in all.
+
+    Suppression marks, it hides nothing: what a victim did with credentials whose finding is suppressed is looked for
+    too, and judged by the site again. Where it was served others as well, those come first.
+    """
+    out: dict[str, dict[bool, Served]] = {}
     rank = STAGE_RANK["credentials-served"]
     for (victim, endpoint, muted, *_), incident in incidents.items():
-        if muted or not victim:
+        if not victim:
             continue
         sightings = [s for _, s in incident.combos.values() if s.verdict.stage == rank]
         if not sightings:
@@ -148,8 +164,9 @@ def served_victims(incidents: Incidents, rules: Sequence[Rule], timespan: int) -
         ends = [s.fields["expiration"] for s in sightings if s.fields.get("expiration") is not None]
         last = max((s.order[3] for s in sightings if s.order[3] != float("inf")), default=None)
         until = max(ends) if ends else None if last is None else max(last, incident.last) + timespan
-        out[victim] = _joined(out.get(victim), Served(endpoint, since, until, first.fields))
-    return out
+        spans = out.setdefault(victim, {})
+        spans[bool(muted)] = _joined(spans.get(bool(muted)), Served(endpoint, since, until, first.fields))
+    return {victim: tuple(spans[key] for key in sorted(spans)) for victim, spans in out.items()}
 
 
 def _joined(held: Served | None, other: Served) -> Served:
