@@ -20,8 +20,11 @@ from imdswatch.event import complete
 from imdswatch.finding import STAGE_RANK, Finding, fingerprint
 from imdswatch.layouts.result import Header, Record
 from imdswatch.read.records import looks_multiline_json
-from imdswatch.rule import load_rules
+from imdswatch.rule import Node, load_rules
+from imdswatch.scan import run
 from imdswatch.scan.aggregate import key_of
+from imdswatch.scan.hints import Hints
+from imdswatch.scan.prefilter import Prefilter, build
 from imdswatch.scan.run import Options, Scan
 from imdswatch.schema import Schemas, load_schemas
 from imdswatch.site import Site
@@ -49,6 +52,17 @@ def _schemas() -> Schemas:
 @cache
 def _options(each: bool) -> Options:
     return Options(load_rules(), Site(), _schemas(), each=each)
+
+
+@pytest.fixture(autouse=True)
+def _compile_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Use one search database for all scans of the same rules: compiling it takes longer than a sample."""
+    monkeypatch.setattr(run, "build", lambda conditions, hints: _built(tuple(conditions)))
+
+
+@cache
+def _built(conditions: tuple[tuple[str, Node], ...]) -> Prefilter:
+    return build(conditions, Hints(_schemas()))
 
 
 def _log_of(path: Path) -> bytes:
