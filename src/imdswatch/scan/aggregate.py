@@ -20,7 +20,7 @@ from imdswatch.event import endpoint, victim_ip, victim_mac
 from imdswatch.finding import STAGE_RANK
 from imdswatch.scan.incident import Verdict
 
-LIMIT = 100_000
+LIMIT = 60_000
 _MAX_RESPONDERS = 16
 _NO_TIME = float("inf")
 _ANSWERED, _USED = STAGE_RANK["answered"], STAGE_RANK["credentials-used"]
@@ -36,12 +36,20 @@ Key = tuple[str, ...]
 
 
 class Sighting(NamedTuple):
-    """The most telling event of an incident that matched one combination of rules, ordered by what is shown first."""
+    """The most telling event of an incident that matched one combination of rules, ordered by what is shown first.
+
+    `kept` are the values of `_KEPT`: a hundred thousand of these may be open.
+    """
 
     order: tuple[int, int, int, float, str, int]
     verdict: Verdict
-    fields: dict[str, Any]
+    kept: tuple[Any, ...]
     unit: str
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The canonical fields that a finding shows."""
+        return {name: value for name, value in zip(_KEPT, self.kept, strict=True) if value is not None}
 
 
 class Incident:
@@ -113,7 +121,7 @@ class Incidents:
         )  # fmt: skip
         held = incident.combos.get(combo)
         if held is None or order < held[1].order:
-            kept = {name: fields[name] for name in _KEPT if name in fields}
+            kept = tuple(map(fields.get, _KEPT))
             incident.combos[combo] = (
                 1 if held is None else held[0] + 1,
                 Sighting(order, verdict, kept, unit),

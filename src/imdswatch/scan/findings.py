@@ -23,6 +23,7 @@ _EXCERPT = 240
 _NEVER = float("inf")
 _ANSWERED, _USED = STAGE_RANK["answered"], STAGE_RANK["credentials-used"]
 _NOTHING: dict[str, object] = {}
+Fields = Mapping[str, Any]
 
 
 class FindingMaker:
@@ -38,10 +39,11 @@ class FindingMaker:
         sightings = [sighting for _, sighting in incident.combos.values()]
         if len(sightings) > 1:
             sightings.sort(key=lambda sighting: sighting.order)
+        seen = [sighting.fields for sighting in sightings]
         best = sightings[0]
         verdict = best.verdict
         rule = self._rules[verdict.rule]
-        responder, others = _responders(sightings, incident)
+        responder, others = _responders(sightings, seen, incident)
         return Finding(
             rule=rule.slug,
             rules=self._counts(incident),
@@ -52,14 +54,14 @@ class FindingMaker:
             first_seen=None if incident.first == _NEVER else incident.first,
             last_seen=None if incident.last == -_NEVER else incident.last,
             count=incident.count,
-            victim=_victim(victim, sightings),
+            victim=_victim(victim, seen),
             responder=responder,
             responders=others,
-            request=_request(sightings, asked),
-            account=_account(sightings, self._site),
+            request=_request(seen, asked),
+            account=_account(seen, self._site),
             evidence=tuple(
-                Evidence(s.order[4], f"{s.unit} {s.order[5]}", excerpt(s.fields))
-                for s in sightings[:_MAX_EVIDENCE]
+                Evidence(s.order[4], f"{s.unit} {s.order[5]}", excerpt(fields))
+                for s, fields in zip(sightings[:_MAX_EVIDENCE], seen, strict=False)
             ),
             cause=verdict.cause,
             attack=self._techniques(incident),
@@ -103,8 +105,11 @@ def remedy(rule: Rule, verdict: Verdict) -> str:
     return rule.remedy
 
 
-def _first(sightings: Sequence[Sighting], name: str) -> Any:
-    return next((s.fields[name] for s in sightings if s.fields.get(name) is not None), None)
+def _first(seen: Sequence[Fields], name: str) -> Any:
+    for fields in seen:
+        if name in fields:
+            return fields[name]
+    return None
 
 
 def _present(**values: Any) -> dict[str, object]:
@@ -115,30 +120,31 @@ def _present(**values: Any) -> dict[str, object]:
     }
 
 
-def _victim(victim: str, sightings: Sequence[Sighting]) -> dict[str, object]:
-    vlans = sorted({vlan for s in sightings for vlan in s.fields.get("vlan") or ()})
-    mac = next((found for s in sightings if (found := victim_mac(s.fields))), None)
+def _victim(victim: str, seen: Sequence[Fields]) -> dict[str, object]:
+    vlans = sorted({vlan for fields in seen for vlan in fields.get("vlan") or ()})
+    mac = next((found for fields in seen if (found := victim_mac(fields))), None)
     return _present(
         ip=victim if address.parse(victim) else None,
         mac=mac,
-        port=_first([s for s in sightings if s.fields.get("src_ip") == victim], "src_port"),
+        port=_first([fields for fields in seen if fields.get("src_ip") == victim], "src_port"),
         vlan=vlans,
-        host=_first(sightings, "src_host"),
-        process=_first(sightings, "process"),
-        user_agent=_first(sightings, "user_agent"),
+        host=_first(seen, "src_host"),
+        process=_first(seen, "process"),
+        user_agent=_first(seen, "user_agent"),
     )
 
 
 def _responders(
-    sightings: Sequence[Sighting], incident: Incident
+    sightings: Sequence[Sighting], seen: Sequence[Fields], incident: Incident
 ) -> tuple[dict[str, object], tuple[dict[str, object], ...]]:
     if not incident.responders:
         return _NOTHING, ()
     if len(incident.responders) == 1:
         return _responder(next(iter(incident.responders))), ()
     names = sorted(incident.responders, key=lambda one: (-sum(map(bool, one[1:3])), one))
-    best = next((s for s in sightings if _ANSWERED <= s.verdict.stage < _USED), None)
-    first = answerer(best.fields) if best is not None else names[0]
+    stages = zip(sightings, seen, strict=True)
+    best = next((fields for s, fields in stages if _ANSWERED <= s.verdict.stage < _USED), None)
+    first = answerer(best) if best is not None else names[0]
     if not any(first[1:3]):
         first = names[0] if names[0][0] == first[0] else first
     shown = [_responder(one) for one in dict.fromkeys([first, *names])]
@@ -152,20 +158,20 @@ def _responder(names: tuple[str, str, str, int]) -> dict[str, object]:
     return _present(ip=ip, mac=mac, nat_ip=nat, ttl=ttl if ttl >= 0 else None)
 
 
-def _request(sightings: Sequence[Sighting], asked: str) -> dict[str, object]:
-    shown = next((s for s in sightings if s.fields.get("uri_path") or s.fields.get("method")), None)
+def _request(seen: Sequence[Fields], asked: str) -> dict[str, object]:
+    shown = next((fields for fields in seen if fields.get("uri_path") or fields.get("method")), None)
     if shown is None:
-        name = _first(sightings, "dns_query")
+        name = _first(seen, "dns_query")
         return _present(host=name or asked)
-    get = shown.fields.get
+    get = shown.get
     return _present(
         method=get("method"), host=get("host") or asked, path=get("uri_path"), status=get("status")
     )
 
 
-def _account(sightings: Sequence[Sighting], site: Site) -> dict[str, object]:
-    key_id, given = _first(sightings, "access_key_id"), _first(sightings, "account_id")
-    role = _first(sightings, "role")
+def _account(seen: Sequence[Fields], site: Site) -> dict[str, object]:
+    key_id, given = _first(seen, "access_key_id"), _first(seen, "account_id")
+    role = _first(seen, "role")
     if key_id is None and given is None and role is None:
         return _NOTHING
     derived = account.account_of(key_id) if key_id else None

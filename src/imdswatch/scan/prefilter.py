@@ -7,14 +7,15 @@ record is parsed, and `notes` says which rule it was.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
 import hyperscan
 
-from imdswatch.event import FIELDS
-from imdswatch.rule import Node, matches
+from imdswatch.event import FIELDS, Kind
+from imdswatch.rule import Match, Node, Text, matches
 from imdswatch.scan.hints import Hints
 from imdswatch.scan.patterns import hatches, minimal, needed
 
@@ -77,19 +78,14 @@ def _compile(patterns: Sequence[str]) -> hyperscan.Database:
 def build(conditions: Sequence[tuple[str, Node]], hints: Hints) -> Prefilter:
     """Return the prefilter for named conditions over the records of these schemas."""
     found = {slug: needed(condition, hints.presence) for slug, condition in conditions}
-    kinds = {
-        FIELDS[match.field].kind
-        for _, node in conditions
-        for match in matches(node)
-        if match.field is not None
-    }
+    kinds = {_spelled_as(match) for _, node in conditions for match in matches(node)} - {None}
     unbound = [slug for slug, patterns in found.items() if patterns is None]
     if not unbound:
         patterns = [pattern for some in found.values() for pattern in some or ()]
         texts = [*hints.headers(first_line=False), *(pattern.text for pattern in patterns)]
         try:
             return Prefilter(
-                [*minimal(texts), *hatches(kinds)],
+                [*minimal(texts), *hatches(kind for kind in kinds if kind is not None)],
                 False,
                 blind=hints.blind(patterns),
                 headers=hints.headers(first_line=True),
@@ -99,6 +95,16 @@ def build(conditions: Sequence[tuple[str, Node]], hints: Hints) -> Prefilter:
             unbound = [slug for slug, some in found.items() if not _compiles([p.text for p in some or ()])]
     note = f"no fixed text to search for in {', '.join(unbound)}: every record is parsed, which is slower"
     return Prefilter((), True, (note,))
+
+
+def _spelled_as(match: Match) -> Kind | None:
+    """Return the kind of field whose rare spellings a test must see; a host name is compared as it is logged."""
+    kind = FIELDS[match.field].kind if match.field is not None else None
+    if kind is Kind.HOST and isinstance(match.test, Text):
+        literals = [part for part in match.test.parts if isinstance(part, str)]
+        if all(re.search(r"[g-zG-Z]", text) for text in literals):
+            return Kind.TEXT
+    return kind
 
 
 def _compiles(patterns: Sequence[str]) -> bool:

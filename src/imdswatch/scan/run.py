@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, islice
 
-from imdswatch.finding import SEVERITY_RANK, STAGE_RANK, Finding, Skipped, Summary
+from imdswatch.finding import Finding, Skipped, Summary
 from imdswatch.read.sources import Ignored, Source, walk
-from imdswatch.scan.aggregate import Incidents
+from imdswatch.scan.aggregate import Incident, Incidents, Key
 from imdswatch.scan.findings import FindingMaker
 from imdswatch.scan.hints import Hints
 from imdswatch.scan.judging import FirstLook, SecondLook, served_victims
@@ -51,8 +51,9 @@ class Scan:
         yield from self._second_looks()
         findings = suppressed = 0
         maker = FindingMaker(self._options.rules, self._options.site)
-        found = (maker.make(key, incident) for key, incident in self._incidents.items())
-        for finding in found if self._incidents.written_out else sorted(found, key=_gravest_first):
+        items = self._incidents.items()
+        for key, incident in items if self._incidents.written_out else sorted(items, key=_gravest_first):
+            finding = maker.make(key, incident)
             if finding.suppressed_by is None:
                 findings += 1
             else:
@@ -178,14 +179,7 @@ def _shifted(skipped: Skipped, lines: int) -> Skipped:
     return replace(skipped, position=f"line {int(number) + lines}") if word == "line" else skipped
 
 
-def _gravest_first(finding: Finding) -> tuple[object, ...]:
-    first = finding.first_seen if finding.first_seen is not None else float("inf")
-    return (
-        -STAGE_RANK[finding.stage],
-        -SEVERITY_RANK[finding.severity],
-        first,
-        finding.fingerprint,
-        finding.suppressed_by or "",
-        finding.evidence[0].source,
-        finding.evidence[0].position,
-    )
+def _gravest_first(item: tuple[Key, Incident]) -> tuple[object, ...]:
+    key, incident = item
+    first = min(sighting.order for _, sighting in incident.combos.values())
+    return first[0], first[1], incident.first, key, first[4], first[5]
