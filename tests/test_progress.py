@@ -45,7 +45,7 @@ def bars(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., tuple[Bar, T
 
     def make(*paths: str) -> tuple[Bar, Terminal]:
         terminal = Terminal()
-        made.append(progress_bar(paths, terminal))
+        made.append(progress_bar(paths, terminal, [sys.stdout, sys.stderr]))
         return made[-1], terminal
 
     yield make

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from imdswatch.errors import SchemaError, UsageError
 from imdswatch.event import FIELDS
 from imdswatch.layouts.result import Header, Malformed, Record
-from imdswatch.layouts.writing import SAMPLE
+from imdswatch.read.writing import SAMPLE
 from imdswatch.schema import Schemas, load_schemas
 from imdswatch.schemafile import parse
 

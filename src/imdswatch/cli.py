@@ -205,7 +205,7 @@ def _progress(paths: tuple[str, ...], options: dict[str, Any]) -> Callable[[int]
         return None
     from imdswatch.report.progress import progress_bar
 
-    return progress_bar(paths, sys.stderr)
+    return progress_bar(paths, sys.stderr, [sys.stdout])
 
 
 @contextmanager

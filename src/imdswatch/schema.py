@@ -123,7 +123,7 @@ class Schema:
 
     def carries(self, name: str) -> bool:
         """Say whether `write` can put this canonical field into a record so that reading gives it back."""
-        from imdswatch.layouts import writing  # the writer is for the lab and tests; scanning never needs it
+        from imdswatch.read import writing  # the writer is for the lab and tests; scanning never needs it
 
         return writing.carries(self, name)
 
@@ -132,13 +132,13 @@ class Schema:
 
         Fields that the schema does not carry are left out; empty if it cannot be written at all.
         """
-        from imdswatch.layouts import writing
+        from imdswatch.read import writing
 
         return [line.encode("utf-8", "replace") for line in writing.write(self, fields)]
 
     def header(self) -> list[bytes]:
         """Return the header lines that `write` puts before a record; empty for layouts without a header."""
-        from imdswatch.layouts import writing
+        from imdswatch.read import writing
 
         return [line.encode() for line in writing.header(self)]
 

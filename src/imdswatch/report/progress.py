@@ -15,7 +15,6 @@ import contextlib
 import io
 import os
 import stat
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TextIO
@@ -35,17 +34,20 @@ _LEAST, _WIDEST = 20, 100
 _ERASE = "\r\x1b[2K"  # ECMA-48: carriage return, erase in line
 
 
-def progress_bar(paths: Sequence[str], handle: TextIO) -> Bar:
-    """Return a callback that takes the source bytes done since its last call; `handle` is a terminal."""
-    return Bar(paths, handle)
+def progress_bar(paths: Sequence[str], handle: TextIO, beside: Sequence[TextIO] = ()) -> Bar:
+    """Return a callback that takes the source bytes done since its last call; `handle` is a terminal.
+
+    `beside` are the other streams that may write to the same terminal.
+    """
+    return Bar(paths, handle, beside)
 
 
 class Bar:
     """One progress bar; see the module for what it guarantees."""
 
-    def __init__(self, paths: Sequence[str], handle: TextIO) -> None:
+    def __init__(self, paths: Sequence[str], handle: TextIO, beside: Sequence[TextIO] = ()) -> None:
         """Draw nothing yet."""
-        self._paths, self._handle = tuple(paths), handle
+        self._paths, self._handle, self._beside = tuple(paths), handle, tuple(beside)
         self._write = handle.write
         self._lock = threading.RLock()
         self._total: int | None = None
@@ -76,7 +78,7 @@ class Bar:
     def _up(self) -> None:
         self._drawing = _Drawing(self._handle)
         atexit.register(self.close)
-        for stream in {id(one): one for one in (self._handle, sys.stdout, sys.stderr)}.values():
+        for stream in {id(one): one for one in (self._handle, *self._beside)}.values():
             with contextlib.suppress(AttributeError, ValueError):  # no attributes to set; closed
                 if stream.isatty():
                     stream.write = self._make_way(stream.write)  # type: ignore[method-assign]

@@ -12,10 +12,12 @@ import heapq
 import pickle
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from operator import itemgetter
 from typing import IO, Any, NamedTuple
 
 from imdswatch import address
+from imdswatch.errors import UsageError
 from imdswatch.event import endpoint, victim_ip, victim_mac
 from imdswatch.finding import STAGE_RANK
 from imdswatch.scan.incident import Verdict
@@ -164,11 +166,23 @@ class Incidents:
         return key, incident
 
     def _spill(self) -> None:
-        run = tempfile.TemporaryFile(prefix="imdswatch-")  # noqa: SIM115  closed when the run has been merged
-        pickler = pickle.Pickler(run, protocol=pickle.HIGHEST_PROTOCOL)
-        for key in sorted(self.open):
-            pickler.dump((key, self.open[key]))
-            pickler.clear_memo()
+        run: IO[bytes] | None = None
+        try:
+            run = tempfile.TemporaryFile(prefix="imdswatch-")  # noqa: SIM115  closed when the run has been merged
+            pickler = pickle.Pickler(run, protocol=pickle.HIGHEST_PROTOCOL)
+            for key in sorted(self.open):
+                pickler.dump((key, self.open[key]))
+                pickler.clear_memo()
+            run.flush()
+        except OSError as error:
+            if run is not None:
+                with suppress(OSError):  # what is still buffered cannot be written either
+                    run.close()
+            raise UsageError(
+                f"cannot write temporary files: {(error.strerror or str(error)).lower()}",
+                file=tempfile.gettempdir(),
+                help="set TMPDIR to a folder with room: about 1 kB for each host that asked",
+            ) from error
         self._runs.append(run)
         self.open = {}
 
