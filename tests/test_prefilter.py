@@ -4,9 +4,9 @@ Random records of every schema, rewritten in the spellings that logs and URLs al
 reader and judged by the real predicate; whatever matches must be touched by the search. The same for random rules of
 a user, and once more through the whole `TextScan`, against a scan that parses everything.
 
-IMDSWATCH_CASES sets the number of cases (checks of one record; default 120 000, the share of each test is below),
-IMDSWATCH_SEED the seed, which every failure prints. `python tests/test_prefilter.py` runs the first test alone, and
-says what it did: docs/conformance-scan.md keeps the result of the long run.
+IMDSWATCH_CASES sets the number of cases (checks of one record in the first test, default 120 000; the other tests do a
+part of it), IMDSWATCH_SEED the seed, which every failure prints. `python tests/test_prefilter.py` runs the first test
+alone, and says what it did: docs/conformance-scan.md keeps the result of the long run.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def run(seed: int, cases: int) -> Counter[str]:
 
 def test_no_spelling_of_any_schema_is_lost() -> None:
     assert not PACK.everything
-    tally = run(SEED, CASES * 2 // 3)
+    tally = run(SEED, CASES)
     written = {name.removeprefix("hits of ") for name in tally if name.startswith("hits of ")}
     # Every schema that can be written takes part, and enough of the cases are such that something could be lost.
     assert len(written) >= 40
@@ -122,7 +122,7 @@ def test_every_pattern_is_put_to_the_test() -> None:
     assert database is not None
     alone: Counter[int] = Counter()
     reading, source = Reading(), records(SCHEMAS, Random(SEED + 1))
-    for _ in range(CASES // 3):
+    for _ in range(min(CASES // 3, 100_000)):
         template, raw = next(source)
         event = reading.read(template, raw)
         if event is None or not JUDGE(event[1]):
@@ -149,7 +149,7 @@ def test_every_pattern_is_put_to_the_test() -> None:
         "octet escape": "\\\\x(?:",
         "dot segment": "\\.\\.",
         "full-width digit": "\\xef\\xbc[",
-            "wide dot": "[0-9a-f](?:",
+        "wide dot": "[0-9a-f](?:",
         "journald octets": "MESSAGE",
     }.items():
         assert any(sign in pattern for pattern in noticed), f"no case depends on the pattern of: {kind}"
@@ -174,7 +174,7 @@ def test_a_whole_scan_finds_what_parsing_everything_finds() -> None:
     """Here headers, sniffing, line numbers and the first line take part; one file holds one schema."""
     by_schema: dict[str, list[tuple[Template, bytes]]] = {}
     source = records(SCHEMAS, Random(SEED + 2))
-    for _ in range(CASES // 12):
+    for _ in range(min(CASES // 12, 20_000)):
         template, raw = next(source)
         by_schema.setdefault(template.schema, []).append((template, raw))
     incidents = 0
@@ -189,7 +189,7 @@ def test_a_whole_scan_finds_what_parsing_everything_finds() -> None:
             # nothing may be found that was not there.
             assert fast == slow
         incidents += len(slow)
-    assert incidents > CASES // 48
+    assert incidents > min(CASES // 48, 5_000)
 
 
 TEXTS = st.sampled_from(
@@ -329,7 +329,8 @@ def test_rules_of_a_user_lose_nothing() -> None:
             pool.append((raw, *event))
     events = [fields for _, _, fields in pool]
     checks = hits = searched = 0
-    while checks < CASES // 2:
+    wanted = min(CASES // 2, 1_000_000)
+    while checks < wanted:
         node = condition(rng, events)
         prefilter = build([("user", node)], HINTS)
         checks += 40
@@ -347,7 +348,7 @@ def test_rules_of_a_user_lose_nothing() -> None:
                     f"seed {SEED + 3}: {node}\nsearched as {prefilter.patterns}\nloses {raw!r}\nof {schema}: {fields}"
                 )
     assert searched > 50
-    assert hits > CASES // 100
+    assert hits > wanted // 50
 
 
 def main() -> None:
