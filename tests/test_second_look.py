@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 
 import pytest
 
+from imdswatch.cli import invoke
 from imdswatch.finding import Finding
 from imdswatch.rule import load_rules
 from imdswatch.scan.aggregate import Incidents
@@ -75,3 +77,21 @@ def test_victims_that_were_written_out_are_looked_at_again(
     assert [(one.victim["ip"], one.stage, one.count) for one in found] == [
         (victim, "credentials-used", 2) for victim in sorted(victims)
     ]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_no_room_for_temporary_files_is_no_bug_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], jobs: int
+) -> None:
+    monkeypatch.setattr(Incidents.__init__, "__defaults__", (3,))
+    # Every write to it fails as on a full disk (full(4)).
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda prefix: open("/dev/full", "w+b"))  # noqa: SIM115
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        victims = [f"10.0.0.{number}" for number in range(9)]
+        for number in range(100):  # more than one task
+            _write(tmp_path / name / f"{number}.log", *(_served(1e9, victim) for victim in victims))
+    assert invoke(["scan", str(tmp_path), "--jobs", str(jobs), "-q"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: cannot write temporary files: no space left on device")
+    assert "help: set TMPDIR" in told
