@@ -275,6 +275,7 @@ LAYOUTS: dict[str, dict[str, Callable[[Exchange], str]]] = {
         "apache_combined": _combined, "nginx_combined": _combined, "iis": _iis, "haproxy": _haproxy,
         "zeek_http": _zeek_http, "suricata_http": _suricata_http,
     },
+    "combined": {"apache_combined": _combined, "nginx_combined": _combined},
     "request": {"zeek_http": _zeek_http, "suricata_http": _suricata_http},
     "proxy": {"squid": _squid},
     "flow": {

@@ -132,6 +132,13 @@ def _ssrf(rng: random.Random) -> Exchange:
     )
 
 
+def _open_proxy(rng: random.Random) -> Exchange:
+    return _scan(
+        rng,
+        f"http://{ENDPOINT}{rng.choice(('/latest/meta-data/', '/latest/user-data', '/latest/meta-data/hostname'))}",
+    )
+
+
 def _referred(rng: random.Random) -> Exchange:
     found = _page(rng)
     found.referer = rng.choice(
@@ -290,6 +297,12 @@ NOISE: tuple[Noise, ...] = (
         "GET /latest/meta-data/iam/security-credentials/ by a scanner, 404 or 200", _OURS,
         ("aws-2025-021", "imds-request", "imds-credential-request", "imds-token-request"), "low",
         "Nothing, unless the server is one that relays to the endpoint. Give `on_premises`, and strangers are left out.",
+    ),
+    Noise(
+        "open-proxy probes", "combined", 1, _open_proxy, "GET http://169.254.169.254/latest/meta-data/ by a scanner, 404",
+        "A stranger asked a web server of yours as if it were a proxy. Its own log cannot tell whose the status is.",
+        ("aws-2025-021", "imds-contact", "imds-request"), "low",
+        "See that the server relays nothing. Give `on_premises`, and strangers are left out.",
     ),
     Noise(
         "look-alike paths", "web", 3, lambda rng: _scan(rng, rng.choice(_LOOKALIKES)), "GET /v2/latest/api/token (GitLab)",
