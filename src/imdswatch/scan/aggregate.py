@@ -23,6 +23,7 @@ from imdswatch.finding import STAGE_RANK
 from imdswatch.scan.incident import Verdict
 
 LIMIT = 60_000
+_CHUNK = 256  # incidents that are written and read back together
 _MAX_RESPONDERS = 16
 _NO_TIME = float("inf")
 _ANSWERED, _USED = STAGE_RANK["answered"], STAGE_RANK["credentials-used"]
@@ -169,10 +170,10 @@ class Incidents:
         run: IO[bytes] | None = None
         try:
             run = tempfile.TemporaryFile(prefix="imdswatch-")  # noqa: SIM115  closed when the run has been merged
-            pickler = pickle.Pickler(run, protocol=pickle.HIGHEST_PROTOCOL)
-            for key in sorted(self.open):
-                pickler.dump((key, self.open[key]))
-                pickler.clear_memo()
+            keys = sorted(self.open)
+            for start in range(0, len(keys), _CHUNK):
+                chunk = [(key, self.open[key]) for key in keys[start : start + _CHUNK]]
+                pickle.dump(chunk, run, protocol=pickle.HIGHEST_PROTOCOL)
             run.flush()
         except OSError as error:
             if run is not None:
@@ -233,7 +234,7 @@ def _load(run: IO[bytes]) -> Iterator[tuple[Key, Incident]]:
     run.seek(0)
     while True:
         try:
-            yield pickle.load(run)
+            yield from pickle.load(run)
         except EOFError:
             return
 

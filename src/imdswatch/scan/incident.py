@@ -56,17 +56,22 @@ class Verdicts:
     def _highest(self, matched: tuple[int, ...]) -> tuple[int, int, bool]:
         """Return the highest stage, the rule that gives it, and whether that hangs on the event showing a request.
 
-        The bulletin's rule gives the stage only where no other rule reaches it.
+        Of several rules of one stage the most telling gives the finding its name, never the bulletin's if another can.
         """
         rules = self._rules
         stage, rule = -1, matched[0]
         for index in matched:
             rank = STAGE_RANK[rules[index].stage]
-            if rank > stage or (rank == stage and rules[rule].slug == BULLETIN):
+            if rank > stage or (rank == stage and _telling(rules[index]) > _telling(rules[rule])):
                 stage, rule = rank, index
         found = stage, rule, stage == _REQUESTED and rules[rule].slug == BULLETIN
         self._known[matched] = found
         return found
+
+
+def _telling(rule: Rule) -> tuple[bool, int, str]:
+    """Return how much a rule's name tells: a graver level first, then the slug, so that it is always the same."""
+    return rule.slug != BULLETIN, SEVERITY_RANK.get(rule.level, 0), rule.slug
 
 
 def shows_request(fields: Mapping[str, Any]) -> bool:

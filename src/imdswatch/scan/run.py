@@ -30,8 +30,18 @@ class Scan:
         self._paths, self._options, self._progress = tuple(paths), options, progress
         self._hints = Hints(options.schemas)
         look = FirstLook(options.rules, options.site, options.window)
-        prefilter = build([(rule.slug, rule.condition) for rule in look.used], self._hints)
-        self._worker = Worker(options, prefilter, look)
+        # What a second look would search for is watched for in the first, so that only those sources are read again.
+        later = [
+            build([(rule.slug, rule.correlation.base)], self._hints)
+            for rule in options.rules
+            if rule.correlation
+        ]
+        headers = set(self._hints.headers(first_line=False))
+        watch = [pattern for one in later for pattern in one.patterns if pattern not in headers]
+        prefilter = build([(rule.slug, rule.condition) for rule in look.used], self._hints, watch)
+        blind = any(one.everything or not one.blind <= prefilter.blind for one in later)
+        self._worker = Worker(options, prefilter, look, everything_twice=blind)
+        self._again: set[str] = set()
         self._incidents = Incidents(each=options.each)
         self._counts = Summary(notes=prefilter.notes + self._unfilled())
         self._once: list[str] = []
@@ -78,6 +88,8 @@ class Scan:
             if not served:
                 continue
             for name in self._once:
+                if name not in self._again:
+                    continue
                 yield self._skip(
                     Skipped(name, "", f"cannot be read twice, so {rule.slug} was not looked for in it")
                 )
@@ -103,6 +115,7 @@ class Scan:
             if counting:
                 yield from self._told(outcome, base, name)
             base += outcome.lines
+            self._again |= outcome.second
             if self._progress is not None:
                 self._progress(outcome.packed)
         if counting:
@@ -143,6 +156,8 @@ class Scan:
                 continue
             if isinstance(found, Ignored):
                 self._ignore(counting)
+                continue
+            if not counting and found.name not in self._again:
                 continue
             if found.mtime is None:
                 if counting:

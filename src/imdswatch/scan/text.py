@@ -42,7 +42,7 @@ class Look(Protocol):
 
 @dataclass(slots=True)
 class Outcome:
-    """What one stream, or a part of it, gave. Picklable."""
+    """What one stream, or a part of it, gave. Picklable. `second` names the sources worth a second look."""
 
     incidents: Incidents = field(default_factory=Incidents)
     skipped: list[Skipped] = field(default_factory=list)
@@ -51,6 +51,7 @@ class Outcome:
     packed: int = 0
     ignored: int = 0
     more_skipped: int = 0
+    second: set[str] = field(default_factory=set)
 
     def skip(self, skipped: Skipped) -> None:
         """Keep what could not be looked at; of very many the first, and how many more."""
@@ -101,6 +102,12 @@ class TextScan:
         for number, block in enumerate(stream):
             self._block(block, first=number == 0 and first_part)
         self._outcome.lines += self._lines
+
+    @property
+    def watched(self) -> bool:
+        """Whether something to watch for stood in the stream; where every record is parsed nobody searched."""
+        found, self._prefilter.watched = self._prefilter.watched or self._everything, False
+        return found
 
     def _blocks_only(self, blocks: Iterable[Block | Skipped]) -> Iterator[Block]:
         for block in blocks:

@@ -72,8 +72,15 @@ class Task:
 class Worker:
     """Does tasks, one after the other, with the rules of one look at the sources."""
 
-    def __init__(self, options: Options, prefilter: Prefilter, look: FirstLook | SecondLook) -> None:
+    def __init__(
+        self,
+        options: Options,
+        prefilter: Prefilter,
+        look: FirstLook | SecondLook,
+        everything_twice: bool = False,
+    ) -> None:
         self.options, self.prefilter, self.look = options, prefilter, look
+        self._twice = everything_twice
 
     def outcome(self) -> Outcome:
         """Return an empty outcome."""
@@ -85,7 +92,7 @@ class Worker:
             source = task.sources[0]
             assert source.path is not None
             parts = part_blocks(source.path, task.start, task.end, limit=task.size, name=source.name)
-            self._text(source.name, source.mtime, parts, outcome, first=task.start == 0)
+            self._text(source.name, source.name, source.mtime, parts, outcome, first=task.start == 0)
             outcome.packed += task.end - task.start
             return outcome
         for source in task.sources:
@@ -98,13 +105,14 @@ class Worker:
                 else:
                     data = blocks(found) if progress is None else _told(found, told, progress)
                     found.interruptible = source.path is None
-                    self._text(found.name, found.mtime, data, outcome)
+                    self._text(source.name, found.name, found.mtime, data, outcome)
                     told = found.raw_bytes
             outcome.packed += size_of(source) if progress is None else max(0, size_of(source) - told)
         return outcome
 
     def _text(
         self,
+        source: str,
         name: str,
         mtime: float | None,
         data: Iterator[Block | Skipped] | Iterator[Block],
@@ -117,6 +125,8 @@ class Worker:
         )
         scan = TextScan(name, self.prefilter, reader, self.look, outcome)
         scan.run(data, options.schemas, options.schema, first_part=first)
+        if scan.watched or self._twice:
+            outcome.second.add(source)
 
     def cut(self, source: Source, size: int) -> Iterator[Task]:
         """Yield the tasks of one large source: its parts if they can be read alone, else the whole."""
