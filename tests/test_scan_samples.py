@@ -57,12 +57,14 @@ def _options(each: bool) -> Options:
 @pytest.fixture(autouse=True)
 def _compile_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Use one search database for all scans of the same rules: compiling it takes longer than a sample."""
-    monkeypatch.setattr(run, "build", lambda conditions, hints: _built(tuple(conditions)))
+    monkeypatch.setattr(
+        run, "build", lambda conditions, hints, watch=(): _built(tuple(conditions), tuple(watch))
+    )
 
 
 @cache
-def _built(conditions: tuple[tuple[str, Node], ...]) -> Prefilter:
-    return build(conditions, Hints(_schemas()))
+def _built(conditions: tuple[tuple[str, Node], ...], watch: tuple[str, ...]) -> Prefilter:
+    return build(conditions, Hints(_schemas()), watch)
 
 
 def _log_of(path: Path) -> bytes:
