@@ -23,7 +23,10 @@ _CLOCK = Clock()
 
 @dataclass(frozen=True)
 class Recognise:
-    """The conditions of one schema; each layout kind asks those that apply to it."""
+    """The conditions of one schema; each layout kind asks those that apply to it.
+
+    All of `keys` must be there; one that is spelled in several ways lists them: `id.orig_h|id_orig_h`.
+    """
 
     keys: tuple[str, ...] = ()
     any: tuple[str, ...] = ()
@@ -36,16 +39,13 @@ class Recognise:
     def object_tests(self, keys: frozenset[str]) -> tuple[Test, ...] | None:
         """Return the tests left for an object with these top-level keys; None if it cannot be recognised."""
         tests: list[Test] = []
-        for path in self.keys:
-            if path not in keys:
-                if not _may_hold(path, keys):
-                    return None
-                tests.append(_has(path))
-        if self.any and not any(path in keys for path in self.any):
-            nested = [path for path in self.any if _may_hold(path, keys)]
+        for paths in (*(path.split("|") for path in self.keys), self.any):
+            if not paths or any(path in keys for path in paths):
+                continue
+            nested = tuple(path for path in paths if _may_hold(path, keys))
             if not nested:
                 return None
-            tests.append(lambda record: any(lookup(record, path) is not None for path in nested))
+            tests.append(_has_any(nested))
         for path in self.absent:
             if path in keys:
                 return None
@@ -90,8 +90,8 @@ def _may_hold(path: str, keys: frozenset[str]) -> bool:
     return bool(dot) and head in keys
 
 
-def _has(path: str) -> Test:
-    return lambda record: lookup(record, path) is not None
+def _has_any(paths: tuple[str, ...]) -> Test:
+    return lambda record: any(lookup(record, path) is not None for path in paths)
 
 
 def _lacks(path: str) -> Test:

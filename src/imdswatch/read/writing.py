@@ -152,7 +152,8 @@ class _Inverse:
         self._defaults: Sources = dict(form.layout.defaults)
         self._defaults.update({source: sorted(values)[0] for source, values in form.when})
         if isinstance(form.layout, Json):
-            self._required = (*schema.recognise.keys, *schema.recognise.any[:1])
+            keys = (key.partition("|")[0] for key in schema.recognise.keys)
+            self._required = (*keys, *schema.recognise.any[:1])
             for path, values in schema.recognise.equals.items():
                 self._defaults.setdefault(path, int(values[0]) if values[0].isdigit() else values[0])
         else:

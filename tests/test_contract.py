@@ -1,0 +1,40 @@
+"""What a person who knows only the contract writes by hand, and what the command line must make of it.
+
+The records here are shorter than the tools write them: a reader that wants more than it needs fails on them.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commandline import Done, scan
+
+_ZEEK = {"ts": 1763773200.5, "id.orig_h": "10.0.1.5", "id.resp_h": "169.254.169.254", "id.resp_p": 80}
+
+
+def _scan(folder: Path, *records: dict[str, Any] | str) -> Done:
+    path = folder / "in.log"
+    lines = [one if isinstance(one, str) else json.dumps(one) for one in records]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return scan(folder, path, "--each")
+
+
+@pytest.mark.parametrize(
+    ("record", "stage"),
+    [
+        ({"conn_state": "S0"}, "attempted"),
+        ({"uid": "C1", "history": "ShADadFf", "resp_bytes": 344}, "answered"),
+        ({"uid": "C1", "method": "GET", "uri": "/latest/meta-data/"}, "requested"),
+        ({"method": "GET", "uri": "/latest/meta-data/", "status_code": 404}, "answered"),
+    ],
+)
+def test_a_zeek_record_needs_no_more_than_its_addresses_and_one_field_of_its_log(
+    tmp_path: Path, record: dict[str, Any], stage: str
+) -> None:
+    """Zeek logs are filtered on their way: fields that its own writer always writes may be gone."""
+    (finding,) = _scan(tmp_path, _ZEEK | record).of("finding")
+    assert (finding["stage"], finding["victim"]["ip"]) == (stage, "10.0.1.5")
+    assert finding["confidence"] != "low"
