@@ -27,6 +27,8 @@ import zstandard
 from commandline import command, environment, run, scan
 from imdswatch import cli, rule, schema
 
+pytestmark = pytest.mark.slow  # part of `make test`, not of `make check`
+
 CLEAN, FOUND, WRONG, SKIPPED = 0, 1, 2, 3
 
 

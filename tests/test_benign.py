@@ -22,6 +22,8 @@ sys.path.insert(0, str(ROOT / "bench"))
 
 import benign  # noqa: E402  # it lies in bench/, which is no package
 
+pytestmark = pytest.mark.slow  # part of `make test`, not of `make check`
+
 LOW = SEVERITY_RANK["low"]
 FAST = 50_000
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from commandline import Done, scan
 
 _ZEEK = {"ts": 1763773200.5, "id.orig_h": "10.0.1.5", "id.resp_h": "169.254.169.254", "id.resp_p": 80}

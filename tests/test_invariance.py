@@ -39,6 +39,8 @@ from imdswatch.schema import load_schemas
 from imdswatch.site import Site, parse_site
 from spellings import records
 
+pytestmark = pytest.mark.slow  # part of `make test`, not of `make check`
+
 SEED = 4711
 LINES = 6000
 SCHEMAS = load_schemas()

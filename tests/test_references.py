@@ -24,6 +24,8 @@ from reference_known import KNOWN, Known, excuse
 from reference_rules import MANY, Batch, Event, Item, Rule, batch, document, item_document
 from reference_sqlite import SqliteReference
 
+pytestmark = pytest.mark.slow  # part of `make test`, not of `make check`
+
 CASES = int(os.environ.get("IMDSWATCH_CASES", "30000"))
 RULES, EVENTS = (25, 50) if CASES <= 100_000 else (50, 200)
 

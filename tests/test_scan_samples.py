@@ -30,6 +30,8 @@ from imdswatch.schema import Schemas, load_schemas
 from imdswatch.site import Site
 from test_schema_samples import CASES, FILE_TIME, SAME_TEXT, _records
 
+pytestmark = pytest.mark.slow  # part of `make test`, not of `make check`
+
 NAMES = [f"{path.parent.name}/{path.name.split('.')[0]}" for path in CASES]
 
 

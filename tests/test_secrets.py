@@ -29,6 +29,8 @@ from imdswatch.report.escape import visible
 from imdswatch.schema import load_schemas
 from test_schema_samples import CASES, _records
 
+pytestmark = pytest.mark.slow  # part of `make test`, not of `make check`
+
 _RANDOM = random.Random(2021)
 _BASE64 = string.ascii_letters + string.digits + "+/"
 _URL_SAFE = string.ascii_letters + string.digits + "-_"
