@@ -23,6 +23,12 @@ def _scan(folder: Path, *records: dict[str, Any] | str) -> Done:
     return scan(folder, path, "--each")
 
 
+def _stages(done: Done) -> list[str]:
+    """Return the stage of each line, in order."""
+    found = {int(one["evidence"][0]["position"].split()[1]): one["stage"] for one in done.of("finding")}
+    return [found[line] for line in sorted(found)]
+
+
 @pytest.mark.parametrize(
     ("record", "stage"),
     [
@@ -39,3 +45,12 @@ def test_a_zeek_record_needs_no_more_than_its_addresses_and_one_field_of_its_log
     (finding,) = _scan(tmp_path, _ZEEK | record).of("finding")
     assert (finding["stage"], finding["victim"]["ip"]) == (stage, "10.0.1.5")
     assert finding["confidence"] != "low"
+
+
+def test_a_suricata_flow_without_tcp_flags_is_answered_by_bytes_above_the_headers(tmp_path: Path) -> None:
+    """A handshake of three packets has 206 bytes on the link, an ICMP error 102: neither is an answer."""
+    eve = {"timestamp": "2026-11-22T01:00:00.000000+0000", "event_type": "flow", "proto": "TCP"}
+    ends = {"src_ip": "10.0.1.5", "src_port": 40112, "dest_ip": "169.254.169.254", "dest_port": 80}
+    counts = [(4, 900), (3, 206), (1, 102), (0, 0)]
+    flows = [eve | ends | {"flow": {"pkts_toclient": n, "bytes_toclient": size}} for n, size in counts]
+    assert _stages(_scan(tmp_path, *flows)) == ["answered", "attempted", "attempted", "attempted"]
