@@ -54,3 +54,12 @@ def test_a_suricata_flow_without_tcp_flags_is_answered_by_bytes_above_the_header
     counts = [(4, 900), (3, 206), (1, 102), (0, 0)]
     flows = [eve | ends | {"flow": {"pkts_toclient": n, "bytes_toclient": size}} for n, size in counts]
     assert _stages(_scan(tmp_path, *flows)) == ["answered", "attempted", "attempted", "attempted"]
+
+
+def test_a_window_that_ends_before_it_begins_is_wrong_usage(tmp_path: Path) -> None:
+    """It would call any log clean."""
+    log = tmp_path / "in.log"
+    log.write_text("169.254.169.254\n", encoding="utf-8")
+    done = scan(tmp_path, log, "--since", "2027-01-01", "--until", "2026-01-01")
+    assert (done.code, done.out) == (2, "")
+    assert "`--since` is later than `--until`" in done.err

@@ -182,6 +182,8 @@ def _scan_of(paths: tuple[str, ...], options: dict[str, Any]) -> Scan:
     schemas = load_schemas(options["schemas"])
     if options["schema"] is not None and options["schema"] not in schemas.names:
         raise UsageError(f"there is no schema `{options['schema']}`", help="`imdswatch schemas` lists them")
+    if None not in (options["since"], options["until"]) and options["since"] > options["until"]:
+        raise UsageError("`--since` is later than `--until`", help="no event can lie between them")
     as_of = options["as_of"] or datetime.now(UTC).date()
     site = load_site(options["site"], [r.slug for r in rules], as_of) if options["site"] else Site()
     if not options["quiet"]:
