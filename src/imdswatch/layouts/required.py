@@ -8,28 +8,14 @@ The literal may be shorter than possible, even empty, but never wrong.
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Callable
-from functools import lru_cache
+from re import _constants as constants  # type: ignore[attr-defined]
+from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", DeprecationWarning)
-    # The parser of `re` has no public name; its old module name still works on every Python we support.
-    try:
-        from re import _constants as constants  # type: ignore[attr-defined]
-        from re import _parser as parser  # type: ignore[attr-defined]
-    except ImportError:  # pragma: no cover - an interpreter that moved it: the test is merely skipped
-        constants = parser = None
-
-
-_LIKELY = "x0A/" + "".join(map(chr, range(32, 127)))
 
 
 def required_literal(pattern: str) -> str:
     """Return a literal that occurs in every text the pattern matches; empty if none is certain."""
-    if parser is None:
-        return ""
     tree = parser.parse(pattern)
     if tree.state.flags & re.IGNORECASE:
         return ""
@@ -38,7 +24,7 @@ def required_literal(pattern: str) -> str:
 
 def anchored(pattern: re.Pattern[str]) -> Callable[[str], re.Match[str] | None]:
     """Return the quickest function that finds what `pattern.search` finds."""
-    if parser is not None and not pattern.flags & re.MULTILINE:
+    if not pattern.flags & re.MULTILINE:
         tree = parser.parse(pattern.pattern, pattern.flags & ~re.UNICODE)
         if len(tree) and tree[0] == (constants.AT, constants.AT_BEGINNING):
             return pattern.match
