@@ -8,10 +8,14 @@ The literal may be shorter than possible, even empty, but never wrong.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable
+from functools import lru_cache
 from re import _constants as constants  # type: ignore[attr-defined]
 from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
+
+_LIKELY = "x0A/" + "".join(map(chr, range(32, 127)))
 
 
 def required_literal(pattern: str) -> str:
@@ -55,8 +59,6 @@ def _runs(tree: Any) -> list[str]:
 @lru_cache(maxsize=256)
 def examples(pattern: str) -> dict[str, str]:
     """Return, for each named group, a short text it matches; a guess that the caller has to try."""
-    if parser is None:
-        return {}
     tree = parser.parse(pattern)
     names = {number: name for name, number in tree.state.groupdict.items()}
     found: dict[str, str] = {}
