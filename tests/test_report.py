@@ -16,11 +16,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import orjson
 import pytest
 
 from imdswatch.errors import UsageError
 from imdswatch.finding import Skipped, Summary
-from imdswatch.report import escape, open_sink
+from imdswatch.report import escape, ndjson, open_sink
 from imdswatch.report.headline import size
 from report_cases import SKIPPED, SUMMARY, findings, make, written
 
@@ -231,3 +232,15 @@ def test_importing_the_package_does_not_import_rich() -> None:
         "sys.exit('rich' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_quick_way_writes_what_the_slow_way_writes() -> None:
+    plain = [
+        replace(one, evidence=tuple(replace(e, excerpt=e.excerpt.replace("→", "->")) for e in one.evidence))
+        for one in findings()
+    ]
+    quick = [(ndjson._quick_line(one), one) for one in plain]
+    assert sum(line is not None for line, _ in quick) >= 3, "the quick way is for ordinary findings"
+    for line, one in quick:
+        if line is not None:
+            assert line == escape.json_line(orjson.dumps(ndjson.finding_document(one)).decode()) + "\n"

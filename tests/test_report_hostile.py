@@ -7,12 +7,14 @@ import io
 import json
 import re
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from imdswatch.finding import CONFIDENCES, SEVERITIES, STAGES, Evidence, Finding, Skipped, Summary
+from imdswatch.report import escape, ndjson
 from imdswatch.report.csv import COLUMNS
 from report_cases import written
 
@@ -134,3 +136,10 @@ def test_color_adds_nothing_but_colors(
     bare = re.sub(r"\x1b\[[0-9;]*m", "", color)
     assert "\x1b" not in bare
     assert [line.rstrip() for line in bare.splitlines()] == plain.splitlines()
+
+
+@given(HOSTILE_FINDING)
+def test_the_quick_way_gives_up_or_writes_what_the_slow_way_writes(one: Finding) -> None:
+    line = ndjson._quick_line(one)
+    if line is not None:
+        assert line == escape.json_line(orjson.dumps(ndjson.finding_document(one)).decode()) + "\n"

@@ -3,6 +3,8 @@
 Commands stay thin: they turn options into values, call one capability, and hand results to a sink. Exit codes
 (DESIGN 6): 0 clean and complete, 1 findings, 2 wrong usage or configuration, 3 nothing found but something skipped,
 70 our own bug. Heavy modules are imported where they are used, so that `--version` and `--help` stay instant.
+
+Longer than most: all options of all commands stand here, so that a reader finds them in one place.
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@ object would see the first one's changes.
 Field names may be canonical (`imdswatch.event.FIELDS`) or an alias of `data/aliases.yml` (Sigma taxonomy, vendor
 names of the bulletin); nodes hold canonical names only. What cannot be run is refused by name, as a RuleError with
 file and line.
+
+Longer than most: the nodes are one vocabulary, and are read together.
 """
 
 from __future__ import annotations

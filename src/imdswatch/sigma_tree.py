@@ -2,6 +2,8 @@
 
 Every modifier and condition that pySigma 1.5 parses either becomes a node of `imdswatch.rule` or is refused by name.
 Nothing is approximated. Raises RuleError with file and line; never lets a pySigma exception through.
+
+Longer than most: each thing that pySigma parses and we refuse has its own message.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 A site file is TOML; unknown keys are errors with file and line. Suppression is decided for one rule and one event,
 is null-safe (a missing VLAN or source never suppresses), and only ever marks: what it marks is counted and can be
 listed. Everything here is frozen and pure but for `load_site`, which reads one file.
+
+Longer than most: a reader of the site file needs one message for each mistake, beside the key it is about.
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@ of validated schema texts; log content is never part of it. `FieldMap.source` sh
 
 The pieces of the generated function and the functions it calls are kept in this one file, to be read side by side.
 Order of work inside one field: from (first that gives a value, or glue, or join) → match → map → as → less → or.
+
+Longer than most: the writer of the source and what it binds are useless apart.
 """
 
 from __future__ import annotations

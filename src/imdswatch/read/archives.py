@@ -7,6 +7,8 @@ Both formats are walked here rather than by the standard library: `tarfile` of P
 negative size (CVE-2025-8194) and reads an extended header of any claimed size into memory; `zipfile` holds
 the whole directory in memory, unpacks bzip2 and xz members without a bound, and cannot read from a pipe.
 Sources: POSIX.1-2017 pax "ustar Interchange Format", GNU tar manual "Basic Tar Format", PKWARE APPNOTE 6.3.9.
+
+Longer than most: two archive formats, each read from its specification.
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@ proposes what its source fields could say, each layout and variant writes it, th
 reader, and the record from which most of the event comes back is the answer. Slow and safe by construction: what
 `write` returns is recognised by its own schema. No I/O.
 One file of this length because the proposals of one event share what is known of its source fields so far.
+
+Longer than most: every layout kind has its inverse here.
 """
 
 from __future__ import annotations

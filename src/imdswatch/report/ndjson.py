@@ -58,13 +58,9 @@ class Sink:
         self._handle.write(escape.json_line(orjson.dumps(document).decode()) + "\n")
 
 
-def _quick_line(finding: Finding) -> str | None:
-    """Return what `finding_document` would give, ten times as fast, for a finding of plain ASCII; None for others.
-
-    A scan in which every line hits writes a finding every ten microseconds.
-    """
-    first, last = clock.iso(finding.first_seen), clock.iso(finding.last_seen)
-    document: dict[str, object] = {
+def _values(finding: Finding) -> dict[str, Any]:
+    """Return every value of a finding under its name, in the stable order of names."""
+    return {
         "format": FORMAT,
         "type": "finding",
         "rule": finding.rule,
@@ -73,28 +69,38 @@ def _quick_line(finding: Finding) -> str | None:
         "stage": finding.stage,
         "severity": finding.severity,
         "confidence": finding.confidence,
+        "first_seen": clock.iso(finding.first_seen),
+        "last_seen": clock.iso(finding.last_seen),
+        "count": finding.count,
+        "victim": finding.victim,
+        "responder": finding.responder,
+        "responders": finding.responders,
+        "request": finding.request,
+        "account": finding.account,
+        "evidence": [_evidence(evidence) for evidence in finding.evidence],
+        "cause": finding.cause,
+        "attack": finding.attack,
+        "suppressed_by": finding.suppressed_by,
+        "remedy": finding.remedy,
+        "fingerprint": finding.fingerprint,
     }
-    if first is not None:
-        document["first_seen"] = first
-    if last is not None:
-        document["last_seen"] = last
-    document["count"] = finding.count
-    for name, values in (
-        ("victim", finding.victim),
-        ("responder", finding.responder),
-        ("responders", finding.responders),
-        ("request", finding.request),
-        ("account", finding.account),
-    ):
-        if values:
-            document[name] = values
-    document["evidence"] = [_evidence(evidence) for evidence in finding.evidence]
-    document["cause"] = finding.cause
-    document["attack"] = finding.attack
-    document["suppressed_by"] = finding.suppressed_by
-    document["remedy"] = finding.remedy
-    document["fingerprint"] = finding.fingerprint
+
+
+_MAY_BE_UNKNOWN = ("first_seen", "last_seen", "victim", "responder", "responders", "request", "account")
+
+
+def _quick_line(finding: Finding) -> str | None:
+    """Return what `finding_document` would give, in a fraction of the time, for a finding of plain ASCII; else None.
+
+    A scan in which every line hits writes findings by the ten thousand.
+    """
+    document = _values(finding)
+    for name in _MAY_BE_UNKNOWN:
+        if not document[name]:
+            del document[name]
     if not all(document[name] for name in _NEVER_EMPTY):
+        return None
+    if not all(one.source and one.position and one.excerpt for one in finding.evidence):
         return None
     if not all(
         map(_is_plain, _MAPPINGS, (finding.victim, finding.responder, finding.request, finding.account))
@@ -138,31 +144,14 @@ def _ordered_keys(name: str, keys: tuple[str, ...]) -> bool:
 
 def finding_document(finding: Finding) -> dict[str, object]:
     """Return the finding as plain JSON values, keys in their stable order."""
-    known = _known(
-        {
-            "format": FORMAT,
-            "type": "finding",
-            "rule": finding.rule,
-            "rules": finding.rules,
-            "title": finding.title,
-            "stage": finding.stage,
-            "severity": finding.severity,
-            "confidence": finding.confidence,
-            "first_seen": clock.iso(finding.first_seen),
-            "last_seen": clock.iso(finding.last_seen),
-            "count": finding.count,
-            "victim": _ordered("victim", finding.victim),
-            "responder": _ordered("responder", finding.responder),
-            "responders": [_ordered("responder", other) for other in finding.responders],
-            "request": _ordered("request", finding.request),
-            "account": _ordered("account", finding.account),
-            "evidence": [_evidence(evidence) for evidence in finding.evidence],
-            "cause": finding.cause,
-            "attack": finding.attack,
-        }
-    )
-    known["suppressed_by"] = None if finding.suppressed_by is None else _plain(finding.suppressed_by)
-    return known | _known({"remedy": finding.remedy, "fingerprint": finding.fingerprint})
+    values = _values(finding)
+    for name in _MAPPINGS:
+        values[name] = _ordered(name, values[name])
+    values["responders"] = [_ordered("responder", other) for other in finding.responders]
+    known = _known(values) | {
+        "suppressed_by": None if finding.suppressed_by is None else _plain(finding.suppressed_by)
+    }
+    return {name: known[name] for name in values if name in known}
 
 
 def skipped_document(skipped: Skipped) -> dict[str, object]:

@@ -13,6 +13,8 @@ Comparison by kind of field:
   itself contains `%`, `//` or `/.`, and any `cased` value, compares to the text as logged.
 - TEXT: without case unless `cased`; `re` as written.
 - fields with several values: any of them.
+
+Longer than most: every kind of test on every kind of field is compiled here and nowhere else.
 """
 
 from __future__ import annotations
