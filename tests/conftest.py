@@ -1,0 +1,16 @@
+"""Settings of all tests: random examples are the same on every run, so that a red test is a change and not a chance.
+
+`make fuzz` and `make conformance` look for what no run has seen yet; IMDSWATCH_HYPOTHESIS=random does so here, too.
+"""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "fixed", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.register_profile("random", deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("IMDSWATCH_HYPOTHESIS", "fixed"))
