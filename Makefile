@@ -52,8 +52,8 @@ conformance: $(VENV)/dev.stamp .cache/references/stamp  ## the heavy proofs: 10 
 
 lock: $(VENV)/dev.stamp  ## resolve the dependencies anew
 	$(BIN)/pip install --quiet pip-tools
-	$(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-header --strip-extras --allow-unsafe -o requirements.lock pyproject.toml
-	$(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-header --strip-extras --allow-unsafe -c requirements.lock -o requirements-dev.lock requirements-dev.in
+	$(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --strip-extras --allow-unsafe -o requirements.lock pyproject.toml
+	$(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --strip-extras --allow-unsafe -c requirements.lock -o requirements-dev.lock requirements-dev.in
 
 clean:
 	rm -rf $(VENV) .cache bench/out
