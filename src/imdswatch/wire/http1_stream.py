@@ -1,0 +1,356 @@
+"""One direction of an HTTP/1 connection: octets in, heads and bodies out.
+
+A Stream finds where messages begin, also after foreign octets (a capture that begins late, a gap, a SOCKS or PROXY
+preface), reads heads line by line and lets bodies pass. It never fails: what is no message is passed over. Working
+state of the parser; `http1.Conversation` knows which response belongs to which request. Time is linear in the octets
+however they are cut into pieces; memory is bounded by one line, one head and the kept part of one body.
+Source: RFC 9112 2.2 (leading empty lines, bare LF), 5.2 (line folding), 6 (bodies).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+from imdswatch.wire.http1_body import Body, Framing
+from imdswatch.wire.http1_message import (
+    MAX_LINE,
+    Head,
+    cut_request_line,
+    late_request_line,
+    request_line,
+    status_line,
+)
+
+REQUESTS, RESPONSES = 0, 1
+MAX_JUNK = 16 * 1024
+"""Octets without a message after which a direction that had none counts as another protocol."""
+_MAX_HEAD_LINES = 4096
+"""Lines of one head; beyond, it is no head."""
+_TAIL = 64
+"""Octets kept from the end of a line that is too long: the version of a request line stands there."""
+_VERSION = b"HTTP/"
+_BLANK = b" \t"
+_NOT_HTTP = (b"\x16\x03", b"\x17\x03\x03", b"SSH-", b"PRI * HTTP/2")
+"""First octets of TLS, SSH and HTTP/2: none of them turns into HTTP/1 later."""
+_LINE_ENDS = re.compile(rb"[\r\n]+")
+_METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}(?:[ \t]|\Z)")
+_LATE = {
+    # what must follow where a start line is looked for among foreign octets; short, so that a search stays linear
+    REQUESTS: re.compile(rb"HTTP/[0-9]\.[0-9][ \t\r]{0,16}\n"),
+    RESPONSES: re.compile(rb"HTTP/1\.[01] [1-5][0-9]{2}(?: [^\r\n]{0,128})?\r?\n"),
+}
+_LATE_LENGTH = 160
+
+
+@dataclass(slots=True)
+class Message:
+    """A message on its way through a Stream: the head, then (once its framing is known) the body."""
+
+    head: Head
+    body: Body | None = None
+    finished: bool = False
+    """The body is there to its end."""
+    over: bool = False
+    """Nothing more will come of it, finished or not."""
+
+
+class Stream:
+    """The messages of one direction.
+
+    `put` octets, then call `next` until it is None. It returns a Message twice: when its head is there (give it a
+    `body` before the next call) and when it is over. Between messages it waits for as long as the caller does not ask.
+    """
+
+    def __init__(self, side: int) -> None:
+        self.side = side
+        self.buffer = bytearray()
+        self.message: Message | None = None
+        self.found = False
+        self.junk = 0
+        self.ended = False
+        self.alien = False
+        """The first octets are those of another protocol."""
+        self.bare = False
+        """The next response has no head (HTTP/0.9)."""
+        self.optional = False
+        """The body of the request under way may be left out, so that the next request follows its head."""
+        self._squeezed = 0  # octets cut out of the line at the front
+        self._gone = 0  # octets of the stream that left the buffer
+        self._marks: deque[tuple[int, Any]] = deque()
+        self._scanned = 0
+        self._lost = False  # the octets at the front need not begin a message
+        self._folded = bytearray()
+        self._lines = 0
+
+    @property
+    def between(self) -> bool:
+        """Whether no message is under way."""
+        return self.message is None
+
+    def put(self, octets: bytes, mark: Any) -> None:
+        """Append octets; `mark` is told with the message that begins in them."""
+        if not octets:
+            return
+        self._marks.append((self._gone + self._squeezed + len(self.buffer), mark))
+        if not self.buffer:
+            self._forget()
+        self.buffer += octets
+        if self._gone == 0:
+            self.alien = bytes(self.buffer[:12]).startswith(_NOT_HTTP)
+
+    def next(self) -> Message | None:
+        """Return the message whose head or end was reached next, or None where more octets are needed."""
+        if self.message is None:
+            self.message = self._begin()
+            if self.message is None:
+                return None
+        message = self.message
+        if message.body is not None:
+            return self._read_body(message, message.body)
+        return message if message.head.complete else self._read_head(message)
+
+    def gap(self, length: int) -> Message | None:
+        """Pass over octets that nobody saw; returns the message whose head they broke or whose end they hid.
+
+        The caller takes all that `next` gives before it calls this.
+        """
+        message = self.message
+        if message is None:
+            cut = self._cut_start()
+            self._drop(len(self.buffer), junk=True)
+            self._lost = True
+            return self._finish(Message(cut), False) if cut is not None else None
+        if message.body is not None:
+            if message.body.gap(length, self.buffer):
+                return None
+            if message.body.done or self.side == REQUESTS:
+                self._lost = True
+                return self._finish(message, message.body.done)
+            return None
+        self._break_head(message.head)
+        if self.side == REQUESTS:
+            self._lost = True
+            return self._finish(message, False)
+        return message
+
+    def end(self, closed: bool) -> Message | None:
+        """Take the end of the direction; returns the message that it cut off or, where `closed`, completed."""
+        self.ended = True
+        message = self.message
+        if message is None:
+            cut = self._cut_start()
+            self._drop(len(self.buffer), junk=True)
+            return None if cut is None else self._finish(Message(cut), False)
+        if message.body is None:
+            self._break_head(message.head)
+            return self._finish(message, False) if self.side == REQUESTS else message
+        message.body.end(self.buffer)
+        return self._finish(
+            message, closed and message.body.framing is Framing.CLOSE and not message.body.cut
+        )
+
+    def release(self) -> bytes:
+        """Give up all octets that wait here: they belong to another protocol."""
+        octets = bytes(self.buffer)
+        self._drop(len(octets))
+        return octets
+
+    # -- where a message begins ------------------------------------------------------------------------------------
+
+    def _begin(self) -> Message | None:
+        while self.buffer:
+            if not self._lost:
+                if ends := _LINE_ENDS.match(self.buffer):
+                    self._drop(ends.end())
+                    continue
+                if self.plausible:
+                    line = self._line()
+                    if line is None:
+                        return None
+                    head = self._start(line)
+                    if head is not None:
+                        self._take_line()
+                        return self._started(head)
+                elif self.bare:
+                    return self._started(Head(self._mark(0), version="0.9"))
+                self._lost = True
+                self._scanned = 0
+            head = self._search()
+            return None if head is None else self._started(head)
+        return None
+
+    def _started(self, head: Head) -> Message:
+        self.found = True
+        self._lost = self.bare = self.optional = False
+        self._folded.clear()
+        self._lines = 0
+        head.complete = head.version == "0.9"
+        return Message(head)
+
+    @property
+    def plausible(self) -> bool:
+        """Whether the octets that wait may still become a start line."""
+        if self.side == RESPONSES:
+            return self.buffer[:5] == _VERSION[: len(self.buffer)]
+        return _METHOD.match(self.buffer) is not None
+
+    def _start(self, line: bytes) -> Head | None:
+        mark = self._mark(0)
+        if self.side == RESPONSES:
+            return status_line(line, mark)
+        return request_line(line, mark, first=not self.found and not self.junk)
+
+    def _search(self) -> Head | None:
+        """Look for a start line anywhere; all before it is junk."""
+        while True:
+            found = self.buffer.find(_VERSION, self._scanned)
+            if found < 0:
+                # What stays may be the beginning of a start line: the last line, if it is no longer than one.
+                keep = len(self.buffer) - max(self.buffer.rfind(b"\n") + 1, len(self.buffer) - MAX_LINE)
+                if self.side == RESPONSES:
+                    keep = min(keep, len(_VERSION) - 1)
+                self._drop(len(self.buffer) - keep, junk=True)
+                self._scanned = max(0, len(self.buffer) - len(_VERSION) + 1)
+                return None
+            late = _LATE[self.side].match(self.buffer, found)
+            if (
+                late is None
+                and len(self.buffer) - found < _LATE_LENGTH
+                and self.buffer.find(b"\n", found) < 0
+            ):
+                self._scanned = found
+                return None
+            if late is not None:
+                stop = late.end()
+                begin = found
+                if self.side == REQUESTS:
+                    begin = max(self.buffer.rfind(b"\n", 0, found) + 1, found - MAX_LINE)
+                if (head := self._late_start(bytes(self.buffer[begin:stop]), begin)) is not None:
+                    self._drop(begin, junk=True)
+                    self._drop(stop - begin)
+                    return head
+            self._scanned = found + len(_VERSION)
+
+    def _late_start(self, line: bytes, offset: int) -> Head | None:
+        mark = self._mark(offset)
+        if self.side == RESPONSES:
+            return status_line(line, mark)
+        return request_line(line, mark, first=False) or late_request_line(line, mark)
+
+    def _cut_start(self) -> Head | None:
+        """Return what the waiting octets tell if they are the beginning of a request line."""
+        if self.side == RESPONSES:
+            return None
+        line = bytes(self.buffer[self.buffer.rfind(b"\n") + 1 :][:MAX_LINE])
+        return cut_request_line(line, self._mark(len(self.buffer) - len(line))) if line else None
+
+    # -- head and body -----------------------------------------------------------------------------------------------
+
+    def _read_head(self, message: Message) -> Message | None:
+        head = message.head
+        while True:
+            line = self._line()
+            if line is None:
+                return None
+            self._take_line()
+            self._lines += 1
+            if line[0] in _BLANK and line.strip():
+                # obs-fold; a folded line right after the start line is consumed and says nothing (RFC 9112 2.2)
+                if self._folded and len(self._folded) < MAX_LINE:
+                    self._folded = bytearray(self._folded.rstrip()) + b" " + line.strip()
+                continue
+            self._add_folded(head)
+            if not line.strip(b"\r\n \t"):
+                head.complete = True
+                return message
+            if self._lines > _MAX_HEAD_LINES:
+                self._break_head(head)
+                return self._finish(message, False) if self.side == REQUESTS else message
+            self._folded += line
+
+    def _add_folded(self, head: Head) -> None:
+        if self._folded:
+            head.add(bytes(self._folded))
+            self._folded.clear()
+
+    def _break_head(self, head: Head) -> None:
+        """Take the whole lines of a head that goes no further, and pass over the cut one."""
+        self._add_folded(head)
+        self._drop(len(self.buffer))
+        head.damaged = True
+
+    def _read_body(self, message: Message, body: Body) -> Message | None:
+        if self.optional and self.buffer and not body.done:
+            if self.plausible and (line := self._line()) is None:
+                return None
+            if self.plausible and request_line(line or b"", None, first=False):
+                return self._finish(message, False)
+            self.optional = False
+        size = len(self.buffer)
+        body.take(self.buffer)
+        self._passed(size - len(self.buffer))
+        if self.side == REQUESTS and body.framing is Framing.LOST:
+            self._lost = True
+            return self._finish(message, False)
+        if not body.done:
+            return None
+        return self._finish(message, body.framing is not Framing.LOST)
+
+    def _finish(self, message: Message, finished: bool) -> Message:
+        message.finished = finished
+        message.over = True
+        self.message = None
+        self._scanned = 0
+        return message
+
+    # -- octets --------------------------------------------------------------------------------------------------------
+
+    def _line(self) -> bytes | None:
+        """Return the next line with its end, without taking it; of one that is too long its two ends."""
+        stop = self.buffer.find(b"\n", self._scanned)
+        if stop < 0:
+            self._scanned = len(self.buffer)
+            if len(self.buffer) > 4 * MAX_LINE:
+                excess = len(self.buffer) - MAX_LINE - _TAIL
+                del self.buffer[MAX_LINE : MAX_LINE + excess]
+                self._squeezed += excess
+                self._scanned = len(self.buffer)
+            return None
+        self._scanned = stop
+        if stop >= MAX_LINE + _TAIL:
+            return bytes(self.buffer[:MAX_LINE] + self.buffer[stop + 1 - _TAIL : stop + 1])
+        return bytes(self.buffer[: stop + 1])
+
+    def _take_line(self) -> None:
+        self._drop(self._scanned + 1)
+
+    def _drop(self, count: int, junk: bool = False) -> None:
+        if not count:
+            return
+        del self.buffer[:count]
+        if junk:
+            self.junk += count
+        self._passed(count)
+
+    def _passed(self, count: int) -> None:
+        self._gone += count + self._squeezed
+        self._squeezed = 0
+        self._scanned = 0
+        self._forget()
+
+    def _forget(self) -> None:
+        while len(self._marks) > 1 and self._marks[1][0] <= self._gone:
+            self._marks.popleft()
+
+    def _mark(self, offset: int) -> Any:
+        """Return the mark of the octet at an offset in the buffer."""
+        place = self._gone + offset
+        chosen = None
+        for begin, mark in self._marks:
+            if begin > place:
+                break
+            chosen = mark
+        return chosen
