@@ -221,7 +221,12 @@ def fires(slug: str, case: Mapping[str, Any], site: Site, without: str = "") -> 
         if holds(plain_rule("imds-credentials-served"), first, site):
             for later in events[index + 1 :]:
                 near = later["timestamp"] - first["timestamp"] <= correlation.timespan.seconds
-                if near and later["src_ip"] == first["src_ip"] and holds(base, later, site, without):
+                same, signer = later["src_ip"] == first["src_ip"], later.get("signing_key_id")
+                if signer is not None and "access_key_id" in first:
+                    same = signer == first["access_key_id"]
+                elif signer is not None:
+                    later = {name: value for name, value in later.items() if name != "signing_key_id"}
+                if near and same and holds(base, later, site, without):
                     return first
     return None
 

@@ -138,8 +138,16 @@ def findings() -> list[Finding]:
                 "vlan": (210,),
                 "host": "build-7.corp.example",
                 "user_agent": "Boto3/1.34.0 Botocore/1.34.0",
+                "client": "boto3",
             },
-            responder={"ip": "169.254.169.254", "mac": "02:00:00:00:66:01", "nat_ip": "10.9.9.9", "ttl": 64},
+            responder={
+                "ip": "169.254.169.254",
+                "mac": "00:0c:29:00:66:01",
+                "nat_ip": "10.9.9.9",
+                "ttl": 64,
+                "vendor": "VMware, Inc.",
+                "gateway": "10.0.1.66",
+            },
             request={
                 "method": "GET",
                 "host": "169.254.169.254",
@@ -152,6 +160,8 @@ def findings() -> list[Finding]:
                 "from": "access-key-id",
                 "access_key_id": "ASIAQNZGEXAMPLEAAAAA",
                 "role": "role",
+                "claims": {"access-key-id": "029608264753", "identity-document": "111122223333"},
+                "forged": True,
             },
             evidence=(
                 Evidence(

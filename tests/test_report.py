@@ -85,7 +85,7 @@ def test_ndjson_keeps_the_order_of_keys_and_leaves_out_what_is_unknown() -> None
     )
     assert document["first_seen"] == "2026-11-22T01:00:00.000000Z"
     assert document["suppressed_by"] is None
-    assert list(document["victim"]) == ["ip", "mac", "port", "vlan", "host", "user_agent"]
+    assert list(document["victim"]) == ["ip", "mac", "port", "vlan", "host", "user_agent", "client"]
     assert document["victim"]["vlan"] == [210]
 
     bare = make(None, responder={}, remedy="", attack=(), evidence=(), first_seen=math.nan, last_seen=1e300)

@@ -72,7 +72,10 @@ FIELDS: dict[str, Field] = {
     "tls_sni": Field(Kind.TEXT, "TLS server name"),
     "arp_opcode": Field(Kind.TEXT, "request or reply; source is the sender, destination the target"),
     "nd_target": Field(Kind.ADDRESS, "target of an IPv6 neighbour advertisement"),
-    "offered_route": Field(Kind.TEXT, "networks that a DHCP or router advertisement routes", many=True),
+    "offered_route": Field(
+        Kind.TEXT, "networks that a DHCP server, router advertisement or redirect routes", many=True
+    ),
+    "gateway": Field(Kind.ADDRESS, "next hop that an offered route to the endpoint names"),
     "action": Field(Kind.TEXT, "allow, deny, reset or detect"),
     "conn_state": Field(Kind.TEXT, "connection state in the words of the sensor"),
     "resp_bytes": Field(Kind.INT, "payload bytes from the responder"),
@@ -87,6 +90,15 @@ FIELDS: dict[str, Field] = {
     "role": Field(Kind.TEXT, "role of served credentials"),
     "response_code": Field(Kind.TEXT, "`Code` of a credential document"),
     "expiration": Field(Kind.FLOAT, "end of life of served credentials"),
+    "account_claim": Field(
+        Kind.TEXT,
+        "AWS accounts that an answer names, each after what says so: `iam-info:123456789012`",
+        many=True,
+    ),
+    "signing_key_id": Field(Kind.TEXT, "access key id that signed the request (AWS Signature Version 4)"),
+    "step": Field(
+        Kind.TEXT, "how far the packets of one victim and endpoint had come: resolve, claim, connect … use"
+    ),
     "payload": Field(Kind.TEXT, "raw record, where no schema knows it"),
 }
 

@@ -64,6 +64,11 @@ COLUMNS = (
     "remedy",
     "fingerprint",
     "reason",
+    "victim_client",
+    "responder_vendor",
+    "responder_gateway",
+    "account_claims",
+    "account_forged",
 )
 _PARTS = ("victim", "responder", "request", "account")
 

@@ -22,10 +22,10 @@ from imdswatch.report import clock, escape
 FORMAT = "imdswatch/1"
 
 _ORDER = {
-    "victim": ("ip", "mac", "port", "vlan", "host", "process", "user_agent"),
-    "responder": ("ip", "mac", "nat_ip", "ttl"),
+    "victim": ("ip", "mac", "port", "vlan", "host", "process", "user_agent", "client"),
+    "responder": ("ip", "mac", "nat_ip", "ttl", "vendor", "gateway"),
     "request": ("method", "host", "path", "status"),
-    "account": ("id", "expected", "from", "access_key_id", "role"),
+    "account": ("id", "expected", "from", "access_key_id", "role", "claims", "forged"),
 }
 _SMALLEST, _LARGEST = -(1 << 63), (1 << 64) - 1  # what orjson, and most readers, take for an integer
 

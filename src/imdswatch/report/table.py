@@ -5,7 +5,7 @@ Pure. Columns have fixed widths and cells are folded to them (`cells.fold`), so 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich import box
 from rich.table import Table
@@ -98,7 +98,9 @@ def _victim(finding: Finding) -> Text:
         names = [Text("unknown", style="italic")]
     client = labelled("process ", get("process"))
     agent = str(get("user_agent") or "").split()
-    if not client.plain and agent:
+    if not client.plain and get("client"):
+        client = labelled("client ", get("client"))
+    elif not client.plain and agent:
         client = labelled("client ", agent[0]) + Text(" …" if len(agent) > 1 else "", style="dim")
     return lines(*names, labelled("VLAN ", get("vlan")), client)
 
@@ -118,7 +120,10 @@ def _responder(finding: Finding) -> Text:
     ip = get("ip")
     own = ip if ip and str(ip) not in (asked, address.split_port(asked)[0]) else None
     answerers = lines(
-        *(labelled("→ ", value) for value in (own, get("mac"))), labelled("→ NAT ", get("nat_ip"))
+        *(labelled("→ ", value) for value in (own, get("mac"))),
+        labelled("→ made by ", get("vendor")),
+        labelled("→ NAT ", get("nat_ip")),
+        labelled("→ by way of ", get("gateway")),
     )
     if finding.stage in _UNANSWERED:
         answerers = answerers if own or get("nat_ip") else Text("→ no answer seen", style="dim")
@@ -139,7 +144,25 @@ def _request(finding: Finding) -> Text:
         whose.append("\nnot expected", "bold red")
     parts.append(whose)
     parts += [labelled("key ", account.get("access_key_id")), labelled("role ", account.get("role"))]
-    return lines(*parts)
+    return lines(*parts, *_forged(account))
+
+
+_SAYS = {
+    "access-key-id": "key id",
+    "document": "credentials",
+    "iam-info": "instance profile",
+    "identity-document": "identity document",
+}
+
+
+def _forged(account: Mapping[str, object]) -> Iterator[Text]:
+    """Yield who claims which account, where the claims cannot all be true."""
+    claims = account.get("claims")
+    if account.get("forged") is not True or not isinstance(claims, Mapping):
+        return
+    yield Text("FORGED: accounts disagree", style="bold red")
+    for source, number in claims.items():
+        yield labelled(f"{_SAYS.get(str(source), source)} says ", number)
 
 
 def _seen(finding: Finding) -> Text:

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from operator import itemgetter
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, TypeVar
 
 from imdswatch import address
 from imdswatch.errors import UsageError
@@ -25,6 +25,7 @@ from imdswatch.scan.incident import Verdict
 LIMIT = 60_000
 _CHUNK = 256  # incidents that are written and read back together
 _MAX_RESPONDERS = 16
+_MAX_TOLD = 64
 _NO_TIME = float("inf")
 _ANSWERED, _USED = STAGE_RANK["answered"], STAGE_RANK["credentials-used"]
 
@@ -32,10 +33,19 @@ _KEPT = (
     "src_port", "vlan", "src_host", "process", "user_agent", "dst_ip", "dst_mac", "src_ip", "src_mac", "nat_dst",
     "ttl", "method", "host", "uri_path", "uri_query", "url", "status", "access_key_id", "account_id", "role",
     "dns_query", "payload", "answered", "arp_opcode", "nd_target", "offered_route", "tls_sni", "dst_port", "expiration",
+    "req_header", "gateway", "signing_key_id", "account_claim",
 )  # fmt: skip
 
 Key = tuple[str, ...]
 """Victim, endpoint, name of the suppression, empty text for unknown or none; with `each` also source and position."""
+
+
+Bounded = TypeVar("Bounded", bound=tuple[Any, ...])
+Names = tuple[str, str, str, int, str]
+"""Address, MAC address, NAT target, TTL and gateway of a responder; empty or -1 where unknown."""
+
+KEY_ID = "key-id"
+"""Under this word the key ids of served credentials stand among what answers told."""
 
 
 class Sighting(NamedTuple):
@@ -56,15 +66,19 @@ class Sighting(NamedTuple):
 
 
 class Incident:
-    """One open incident; picklable, merges with others of the same key."""
+    """One open incident; picklable, merges with others of the same key.
 
-    __slots__ = ("combos", "count", "first", "last", "responders")
+    `told` is what the answers say of accounts: (source, account) and (`KEY_ID`, key id).
+    """
+
+    __slots__ = ("combos", "count", "first", "last", "responders", "told")
 
     def __init__(self) -> None:
         self.count = 0
         self.first, self.last = _NO_TIME, -_NO_TIME
         self.combos: dict[tuple[int, ...], tuple[int, Sighting]] = {}
-        self.responders: set[tuple[str, str, str, int]] | None = None
+        self.responders: set[Names] | None = None
+        self.told: set[tuple[str, str]] | None = None
 
     def merge(self, other: Incident) -> None:
         """Take in another incident of the same key."""
@@ -78,11 +92,14 @@ class Incident:
                 else (mine[0] + count, mine[1] if mine[1].order <= sighting.order else sighting)
             )
         if other.responders:
-            self.responders = _bounded((self.responders or set()) | other.responders)
+            self.responders = _bounded((self.responders or set()) | other.responders, _MAX_RESPONDERS)
+        if other.told:
+            self.told = _bounded((self.told or set()) | other.told, _MAX_TOLD)
 
 
-def _bounded(found: set[tuple[str, str, str, int]]) -> set[tuple[str, str, str, int]]:
-    return found if len(found) <= _MAX_RESPONDERS else set(sorted(found)[:_MAX_RESPONDERS])
+def _bounded(found: set[Bounded], most: int) -> set[Bounded]:
+    """Return the set, or its first in order where there are too many: whatever the order in which they came."""
+    return found if len(found) <= most else set(sorted(found)[:most])
 
 
 class Incidents:
@@ -139,7 +156,9 @@ class Incidents:
             if known is None:
                 incident.responders = {names}
             elif names not in known:
-                incident.responders = _bounded(known | {names})
+                incident.responders = _bounded(known | {names}, _MAX_RESPONDERS)
+            if "access_key_id" in fields or "account_claim" in fields:
+                incident.told = _bounded((incident.told or set()) | _told(fields), _MAX_TOLD)
 
     def merge(self, other: Incidents) -> None:
         """Take in all incidents of another table; `other` is used up."""
@@ -245,20 +264,33 @@ def key_of(fields: Mapping[str, Any], suppressed_by: str | None) -> Key:
     return victim, endpoint(fields) or "", suppressed_by or ""
 
 
-def answerer(fields: Mapping[str, Any]) -> tuple[str, str, str, int]:
-    """Return address, MAC address, NAT target and TTL of whoever answered; empty or -1 where unknown."""
+def _told(fields: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """Return what one answer says of accounts: each claim, and the key id that it served."""
+    told = {(source, number) for source, _, number in map(_claim, fields.get("account_claim") or ())}
+    key_id = fields.get("access_key_id")
+    return told | {(KEY_ID, key_id)} if key_id else told
+
+
+def _claim(text: str) -> tuple[str, str, str]:
+    return text.partition(":")
+
+
+def answerer(fields: Mapping[str, Any]) -> Names:
+    """Return who answered; the address is the endpoint's own where only the request names it."""
     get = fields.get
     claims = (
         get("src_ip") in address.ENDPOINTS or get("nd_target") in address.ENDPOINTS or get("offered_route")
     )
     mac = get("src_mac") if claims else get("dst_mac")
     ip = get("src_ip") if claims else get("dst_ip")
+    if get("offered_route"):  # a server or router: it says where the endpoint is, not that it is the endpoint
+        return ip or "", mac or "", "", _ttl(fields), get("gateway") or ""
     if ip is None or (ip not in address.ENDPOINTS and (asked := endpoint(fields)) in address.ENDPOINTS):
         # Behind a proxy or a translation the record names the endpoint only in the request.
         asked = endpoint(fields)
         nat = ip if ip is not None and not claims else None
-        return (asked or ip or ""), mac or "", get("nat_dst") or nat or "", _ttl(fields)
-    return ip, mac or "", get("nat_dst") or "", _ttl(fields)
+        return (asked or ip or ""), mac or "", get("nat_dst") or nat or "", _ttl(fields), ""
+    return ip, mac or "", get("nat_dst") or "", _ttl(fields), ""
 
 
 def _ttl(fields: Mapping[str, Any]) -> int:

@@ -6,15 +6,16 @@ unknown layout is quoted.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
-from imdswatch import account, address
+from imdswatch import account, address, vendor
 from imdswatch.event import victim_mac
 from imdswatch.finding import CONFIDENCES, SEVERITIES, STAGE_RANK, STAGES, Evidence, Finding, fingerprint
 from imdswatch.redact import redact
 from imdswatch.rule import Rule
-from imdswatch.scan.aggregate import Incident, Key, Sighting, answerer
+from imdswatch.scan.aggregate import KEY_ID, Incident, Key, Names, Sighting, answerer
 from imdswatch.scan.incident import BULLETIN, Verdict
 from imdswatch.site import Site
 
@@ -44,6 +45,7 @@ class FindingMaker:
         verdict = best.verdict
         rule = self._rules[verdict.rule]
         responder, others = _responders(sightings, seen, incident)
+        whose = _account(seen, incident, self._site)
         return Finding(
             rule=rule.slug,
             rules=self._counts(incident),
@@ -58,7 +60,7 @@ class FindingMaker:
             responder=responder,
             responders=others,
             request=_request(seen, asked),
-            account=_account(seen, self._site),
+            account=whose,
             evidence=tuple(
                 Evidence(s.order[4], f"{s.unit} {s.order[5]}", excerpt(fields))
                 for s, fields in zip(sightings[:_MAX_EVIDENCE], seen, strict=False)
@@ -66,7 +68,7 @@ class FindingMaker:
             cause=verdict.cause,
             attack=self._techniques(incident),
             suppressed_by=suppressed or None,
-            remedy=remedy(rule, verdict),
+            remedy=remedy(rule, verdict) + (_FORGED_REMEDY if "forged" in whose else ""),
             fingerprint=fingerprint(victim or None, asked or None),
         )
 
@@ -153,9 +155,11 @@ def _responders(
     return shown[0], tuple(rest)
 
 
-def _responder(names: tuple[str, str, str, int]) -> dict[str, object]:
-    ip, mac, nat, ttl = names
-    return _present(ip=ip, mac=mac, nat_ip=nat, ttl=ttl if ttl >= 0 else None)
+def _responder(names: Names) -> dict[str, object]:
+    ip, mac, nat, ttl, gateway = names
+    return _present(
+        ip=ip, mac=mac, nat_ip=nat, ttl=ttl if ttl >= 0 else None, vendor=vendor.of(mac), gateway=gateway
+    )
 
 
 def _request(seen: Sequence[Fields], asked: str) -> dict[str, object]:
@@ -169,17 +173,55 @@ def _request(seen: Sequence[Fields], asked: str) -> dict[str, object]:
     )
 
 
-def _account(seen: Sequence[Fields], site: Site) -> dict[str, object]:
-    key_id, given = _first(seen, "access_key_id"), _first(seen, "account_id")
+CLAIMS = ("access-key-id", "document", "iam-info", "identity-document")
+"""What can say whose account it is, the most trusted first: a key id that works carries its true account."""
+
+_FORGED_REMEDY = (
+    " The answers name different AWS accounts (account.claims), so at least one was made up: rely on none of them, "
+    "and keep the packets for AWS to compare."
+)
+
+
+def _account(seen: Sequence[Fields], incident: Incident, site: Site) -> dict[str, object]:
+    key_id = _first(seen, "access_key_id") or _first(seen, "signing_key_id")
     role = _first(seen, "role")
-    if key_id is None and given is None and role is None:
+    claims = _claims(seen, incident)
+    if key_id is None and role is None and not claims:
         return _NOTHING
     derived = account.account_of(key_id) if key_id else None
-    number = given or derived
+    source = next((source for source in CLAIMS if source in claims), None)
+    number = derived or (sorted(claims[source])[0] if source is not None else None)
     expected = number in site.expected_accounts if number and site.expected_accounts else None
-    source = None if number is None else "access-key-id" if derived == number else "document"
-    found = _present(id=number, expected=expected)
-    return {**found, **_present(**{"from": source}, access_key_id=key_id, role=role)}
+    found = {**_present(id=number, expected=expected), **_present(**{"from": source})}
+    found |= _present(access_key_id=key_id, role=role)
+    if len(claims) > 1:
+        found["claims"] = {one: redact(" ".join(sorted(claims[one]))) for one in CLAIMS if one in claims}
+        if _disagree(claims.values()):
+            found["forged"] = True
+    return found
+
+
+def _claims(seen: Sequence[Fields], incident: Incident) -> dict[str, set[str]]:
+    """Return which accounts each source named; a key id names its own, whether or not the record says so."""
+    claims: dict[str, set[str]] = {}
+    keys = {fields["access_key_id"] for fields in seen if fields.get("access_key_id")}
+    for source, number in incident.told or ():
+        if source == KEY_ID:
+            keys.add(number)
+        elif source in CLAIMS:
+            claims.setdefault(source, set()).add(number)
+    for number in filter(None, map(account.account_of, keys)):
+        claims.setdefault("access-key-id", set()).add(number)
+    for fields in seen:
+        given = fields.get("account_id")
+        if given and "account_claim" not in fields and given not in claims.get("access-key-id", ()):
+            claims.setdefault("document", set()).add(given)
+    return claims
+
+
+def _disagree(claims: Iterable[set[str]]) -> bool:
+    """Say whether two sources have no account in common: one set of credentials belongs to one account."""
+    return any(not one & other for one, other in combinations(claims, 2))
 
 
 def excerpt(fields: Mapping[str, Any]) -> str:
@@ -199,6 +241,8 @@ def excerpt(fields: Mapping[str, Any]) -> str:
         parts.append(f"DNS {get('dns_query')}")
     if get("tls_sni"):
         parts.append(f"TLS {get('tls_sni')}")
+    if get("signing_key_id"):
+        parts.append(f"signed with {get('signing_key_id')}")
     if get("method") or get("url"):
         parts.append(f"{get('method') or ''} {get('url') or ''}".strip())
     if get("status") is not None:

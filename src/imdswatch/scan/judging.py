@@ -9,7 +9,7 @@ from typing import Any
 from imdswatch.event import victim_ip, victim_mac
 from imdswatch.finding import STAGE_RANK
 from imdswatch.rule import Rule
-from imdswatch.scan.aggregate import Incidents, key_of
+from imdswatch.scan.aggregate import KEY_ID, Incidents, key_of
 from imdswatch.scan.incident import Verdicts
 from imdswatch.scan.predicate import Judge, compile_conditions, compile_rules
 from imdswatch.site import Site
@@ -82,12 +82,16 @@ class FirstLook:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """Since when, and until when, a victim had credentials that an impostor served; None where times are unknown."""
+    """Since when, and until when, a victim had credentials that an impostor served; None where times are unknown.
+
+    `keys` are the ids of those credentials, as far as they were seen.
+    """
 
     endpoint: str
     since: float | None
     until: float | None
     fields: Mapping[str, Any]
+    keys: frozenset[str] = frozenset()
 
     def covers(self, when: float | None) -> bool:
         """Say whether an event of this time comes after the credentials, while they were good."""
@@ -97,7 +101,11 @@ class Served:
 
 
 class SecondLook:
-    """Judges events by the correlation rules: what victims of served credentials did afterwards."""
+    """Judges events by the correlation rules: what victims of served credentials did afterwards.
+
+    A signature says more than a name: a key id that was served counts, on whichever host, and any other is a host's own
+    and does not. Only where nobody saw which key ids a host was served, its contacts with AWS count signed or not.
+    """
 
     def __init__(
         self,
@@ -117,6 +125,11 @@ class SecondLook:
             served,
         )
         self._judge = compile_conditions([rule.correlation.base], site.values)
+        self._by_key: dict[str, dict[str, Sequence[Served]]] = {}
+        for victim, spans in served.items():
+            for key in frozenset[str]().union(*(span.keys for span in spans)):
+                with_it = [span for span in spans if key in span.keys]
+                self._by_key.setdefault(key, {})[victim] = with_it
         self._verdicts = Verdicts(rules)
 
     def take(
@@ -124,8 +137,10 @@ class SecondLook:
     ) -> int:
         """Count one completed event if its victim was served credentials before; return 1 if so."""
         victim = victim_ip(fields) or victim_mac(fields) or fields.get("src_host")
-        spans = self._served.get(victim or "")
-        if spans is None or not self._judge(fields):
+        spans, shown = self._served.get(victim or ""), fields
+        if "signing_key_id" in fields:
+            spans, shown = self._signed(fields, victim or "", spans)
+        if not spans or not self._judge(shown):
             return 0
         when = fields.get("timestamp")
         served = next((span for span in spans if span.covers(when)), None)
@@ -141,6 +156,17 @@ class SecondLook:
             (victim or "", served.endpoint, muted or ""), combo, verdict, fields, source, unit, position
         )
         return 1
+
+    def _signed(
+        self, fields: Mapping[str, Any], victim: str, own: Sequence[Served] | None
+    ) -> tuple[Sequence[Served] | None, Mapping[str, Any]]:
+        """Return when the key that signed was served, to this host or else to any, and what to judge."""
+        hosts = self._by_key.get(fields["signing_key_id"])
+        if hosts is not None:
+            return hosts.get(victim) or [span for _, spans in sorted(hosts.items()) for span in spans], fields
+        if own is None or any(span.keys for span in own):
+            return None, fields
+        return own, {name: value for name, value in fields.items() if name != "signing_key_id"}
 
 
 def served_victims(
@@ -164,8 +190,11 @@ def served_victims(
         ends = [s.fields["expiration"] for s in sightings if s.fields.get("expiration") is not None]
         last = max((s.order[3] for s in sightings if s.order[3] != float("inf")), default=None)
         until = max(ends) if ends else None if last is None else max(last, incident.last) + timespan
+        keys = frozenset(text for word, text in incident.told or () if word == KEY_ID)
         spans = out.setdefault(victim, {})
-        spans[bool(muted)] = _joined(spans.get(bool(muted)), Served(endpoint, since, until, first.fields))
+        spans[bool(muted)] = _joined(
+            spans.get(bool(muted)), Served(endpoint, since, until, first.fields, keys)
+        )
     return {victim: tuple(spans[key] for key in sorted(spans)) for victim, spans in out.items()}
 
 
@@ -176,4 +205,4 @@ def _joined(held: Served | None, other: Served) -> Served:
     first = min(held, other, key=lambda one: one.since or 0.0)
     ends = [one.until for one in (held, other)]
     until = None if None in ends else max(end for end in ends if end is not None)
-    return replace(first, until=until)
+    return replace(first, until=until, keys=held.keys | other.keys)
