@@ -5,10 +5,10 @@ Pure after the data files were read once; answers for recent texts are remembere
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, Protocol
 
 import yaml
 
@@ -87,6 +87,59 @@ def _is_aws_agent(agent: str) -> bool:
         for entry in _table("clients")["aws_clients"]
         for mark in entry.get("user_agent", ())
     )
+
+
+class Asked(Protocol):
+    """What a request shows of the client that sent it: header names as sent, in order, values where no secret."""
+
+    @property
+    def path(self) -> str:
+        """Path without query, as sent."""
+
+    @property
+    def headers(self) -> Sequence[tuple[str, str | None]]:
+        """Names and values."""
+
+
+def kind(dialogue: Sequence[Asked]) -> str | None:
+    """Return which client made the requests of one dialogue, by what it sends and what it asks for; None if unknown.
+
+    A hint, no proof: any client can send another's marks. Earlier entries of `data/imds/fingerprints.yml` win.
+    """
+    seen = [(_Sent(request), urlpath.normal_path(request.path)) for request in dialogue]
+    paths = {path.rstrip("/") for _, path in seen}
+    for entry in _table("fingerprints")["clients"]:
+        asked = entry.get("asked")
+        if asked is not None and len(paths.intersection(asked["of"])) < asked["at_least"]:
+            continue
+        if any(_fits(entry, sent, path) for sent, path in seen):
+            return str(entry["name"])
+    return None
+
+
+class _Sent:
+    """The headers of one request, ready to compare."""
+
+    def __init__(self, request: Asked) -> None:
+        self.names = [name for name, _ in request.headers]
+        self.values = {name.lower(): value for name, value in request.headers}
+
+
+def _fits(entry: Mapping[str, Any], sent: _Sent, path: str) -> bool:
+    agents = entry.get("user_agent")
+    if agents is not None:
+        agent = sent.values.get("user-agent")
+        if not agents and agent is not None:
+            return False
+        if agents and not any(mark.lower() in (agent or "").lower() for mark in agents):
+            return False
+    orders = entry.get("headers")
+    if orders is not None and not any(sent.names[: len(order)] == order for order in orders):
+        return False
+    for name, value in entry.get("values", {}).items():
+        if sent.values.get(name.lower()) != value:
+            return False
+    return "paths" not in entry or path.startswith(tuple(entry["paths"]))
 
 
 @cache
