@@ -14,7 +14,7 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, tzinfo
 from pathlib import Path
@@ -367,6 +367,73 @@ def schemas_detect(known: Schemas, file: str, overlay: Path | None) -> int:
     found = detect(file, known, load_rules(overlay))
     _print(show_detected(found))
     return 0 if found.schemas else SKIPPED
+
+
+@main.command(
+    epilog="Examples: imdswatch export sentinel | imdswatch export elastic --language eql --format ndjson | "
+    "imdswatch export splunk --site site.toml -o content/"
+)
+@click.argument("target")
+@click.option("--schema", metavar="NAME", help="Only this schema of the target (default: all).")
+@click.option("--list", "listing", is_flag=True, help="List the schemas and languages of the target.")
+@click.option("--language", metavar="NAME", help="Query language, where the target has several.")
+@click.option("--site", type=click.Path(path_type=Path), metavar="FILE", help="What this network is (TOML).")
+@click.option("--rules", type=click.Path(path_type=Path), metavar="DIR", help="Rules over the built-in ones.")
+@click.option("--schemas", type=click.Path(path_type=Path), metavar="DIR", help="Schemas over the built-in.")
+@click.option("--as-of", type=_Day(), help="Day on which suppressions expire or not (default today, UTC).")
+@click.option("--format", "form", type=click.Choice(("text", "ndjson")), default="text", show_default=True)
+@click.option("--explain", is_flag=True, help="Show what became of each clause, and what the schema lost.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="Write the deployable tree here."
+)
+@click.option("-q", "--quiet", is_flag=True, help="No warnings.")
+@click.option("-v", "--verbose", is_flag=True, help="Show the trace of our own bugs.")
+def export(target: str, **options: Any) -> int:
+    """Turn the rules into content for a SIEM or sensor: splunk, qradar, sentinel, elastic, sigma, suricata.
+
+    Queries printed hold the site inside themselves. With -o the files are ready to deploy, and the site lies where
+    the SIEM keeps such lists.
+    """
+    from imdswatch.rule import load_rules
+    from imdswatch.schema import load_schemas
+    from imdswatch.siem import TARGETS, tree
+    from imdswatch.siem import export as content_of
+    from imdswatch.siem.content import Request
+    from imdswatch.siem.explain import show_content, show_list
+    from imdswatch.site import Site, load_site
+
+    if target not in TARGETS:
+        raise UsageError(f"there is no target `{target}`", help=f"one of: {', '.join(sorted(TARGETS))}")
+    rules, known = load_rules(options["rules"]), load_schemas(options["schemas"])
+    if options["listing"]:
+        _print(show_list(target, known))
+        return 0
+    as_of = options["as_of"] or datetime.now(UTC).date()
+    site = load_site(options["site"], [r.slug for r in rules], as_of) if options["site"] else Site()
+    if not options["quiet"]:
+        for warning in site.warnings:
+            click.echo(_visible(f"warning: {warning}"), err=True)
+    request = Request(rules, site, known, as_of, options["schema"], options["language"])
+    content = content_of(target, request)
+    if options["output"] is not None:
+        _write_tree(options["output"], tree(content))
+        return 0
+    with _handle(None) as handle:
+        output = _Output(handle)
+        output.write(show_content(content, options["form"], explain=options["explain"]))
+        output.flush()
+    return 0
+
+
+def _write_tree(folder: Path, files: Mapping[str, str]) -> None:
+    """Write the files of a deployable tree; nothing else in the folder is touched."""
+    for name, text in files.items():
+        path = folder / name
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8", newline="")
+        except OSError as error:
+            raise _unwritable(error, str(path)) from error
 
 
 def invoke(arguments: list[str] | None = None) -> int:

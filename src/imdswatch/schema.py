@@ -69,6 +69,33 @@ class Base:
         return (self.form, *self.variants)
 
 
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a SIEM: its name there, and its type in the SIEM's own word (ip, keyword, string, long …)."""
+
+    name: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """How one SIEM (a target of `export`) names the fields of a schema, and where its records are to be asked for.
+
+    `columns` are of canonical fields; several columns of one field hold its values together (any of them). `partly`
+    says of a field that has columns what they do not carry. `settings` are words only the target understands.
+    """
+
+    target: str
+    schema: str
+    """Name under which `export TARGET --schema` knows it."""
+    part: str
+    """`network` or `web` where a rule needs a query each, else empty."""
+    table: str
+    columns: Mapping[str, tuple[Column, ...]]
+    partly: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class Schema:
     """One log layout; see the module docstring."""
@@ -86,6 +113,7 @@ class Schema:
     cannot: dict[str, str] = field(default_factory=dict)
     needs: dict[str, str] = field(default_factory=dict)
     opaque: tuple[str, ...] = ()
+    siem: tuple[Naming, ...] = ()
     file: str = ""
 
     @property

@@ -17,7 +17,7 @@ from imdswatch.layouts.json import Json
 from imdswatch.layouts.keyvalue import KeyValue
 from imdswatch.layouts.recognise import Recognise
 from imdswatch.layouts.times import Clock, format_reader
-from imdswatch.schema import Base, Form, Schema
+from imdswatch.schema import Base, Column, Form, Naming, Schema
 from imdswatch.yamlfile import Table, load
 
 LAYERS = ("flow", "http", "dns", "tls", "l2", "host")
@@ -54,6 +54,7 @@ def parse(text: str, file: str, stem: str) -> Schema:
         cannot=_per_field(top, "cannot"),
         needs=_per_field(top, "needs"),
         opaque=top.texts("opaque"),
+        siem=_siem(top, fields),
         file=file,
     )
     top.done()
@@ -204,6 +205,44 @@ def _per_field(top: Table, key: str) -> dict[str, str]:
         if name not in FIELDS:
             raise table.error(name, f"{name!r} is no canonical field", "docs/fields.md lists them")
     return top.mapping(key)
+
+
+PARTS = ("network", "web", "")
+
+
+def _siem(top: Table, fields: dict[str, Field | None]) -> tuple[Naming, ...]:
+    """Return the namings: `siem:` holds one, or a list where several SIEMs keep records of this layout."""
+    tables = [top.table("siem")] if top.is_table("siem") else top.tables("siem")
+    return tuple(_naming(table, fields) for table in tables)
+
+
+def _naming(table: Table, fields: dict[str, Field | None]) -> Naming:
+    naming = Naming(
+        target=table.text("target"),
+        schema=table.text("schema"),
+        part=table.choice("part", PARTS, ""),
+        table=table.text("table"),
+        columns=_columns(table.table("columns"), fields),
+        partly=_per_field(table, "partly"),
+        settings=table.mapping("settings"),
+    )
+    for name in naming.partly:
+        if name not in naming.columns:
+            raise table.error("partly", f"{name!r} has no column: say under `cannot` why")
+    table.done()
+    return naming
+
+
+def _columns(table: Table, fields: dict[str, Field | None]) -> dict[str, tuple[Column, ...]]:
+    columns: dict[str, tuple[Column, ...]] = {}
+    for name in table.names():
+        if fields.get(name) is None:  # what a query asks for, `scan` must be able to read from an export, too
+            raise table.error(name, f"`fields` does not say where {name!r} comes from")
+        types = table.mapping(name)
+        if not types or not all(types.values()):
+            raise table.error(name, f"{name!r} needs columns and their types", "{SrcIpAddr: string}")
+        columns[name] = tuple(Column(column, kind) for column, kind in types.items())
+    return columns
 
 
 Variant = tuple[tuple[tuple[str, frozenset[str]], ...], Layout | None, dict[str, Field | None]]

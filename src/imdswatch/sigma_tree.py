@@ -165,6 +165,11 @@ def _second_look(doc: SigmaCorrelationRule, rules: list[SigmaRule], text: str, f
     return SecondLook(tuple(name.replace("_", "-") for name in names[:-1]), int(doc.timespan.seconds))
 
 
+def node_of(tree: Any, file: str) -> nodes.Node:
+    """Return what one parsed condition of pySigma means, for those who come with a rule of pySigma's own."""
+    return _node(tree, "", file)
+
+
 def _rule_condition(doc: SigmaRule, text: str, file: str) -> nodes.Node:
     for detection in doc.detection.detections.values():
         _check_encodings(detection, text, file)

@@ -1,0 +1,38 @@
+"""SIEM content: the rules, and what the site leaves out, as queries and deployable files for one target.
+
+`export` answers a request; `tree` turns the answer into files. A new target is one module and one line in `TARGETS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from imdswatch.errors import UsageError
+
+if TYPE_CHECKING:
+    from imdswatch.siem.content import Content, Request
+
+TARGETS = {
+    "elastic": "imdswatch.siem.elastic",
+    "sentinel": "imdswatch.siem.sentinel",
+}
+"""Name of a target → the module with its `LANGUAGES` (word → Emitter class, the usual one first) and its `tree`."""
+
+
+def export(target: str, request: Request) -> Content:
+    """Return all queries of a target, and why there are none where there are none; raises UsageError, SchemaError."""
+    from imdswatch.siem.export import build
+
+    languages: Mapping[str, Any] = import_module(TARGETS[target]).LANGUAGES
+    language = request.language or next(iter(languages))
+    if language not in languages:
+        raise UsageError(f"{target} has no language `{language}`", help=f"one of: {', '.join(languages)}")
+    return build(target, languages[language](), request)
+
+
+def tree(content: Content) -> Mapping[str, str]:
+    """Return the files of a deployable tree: path → text. The site lies in the SIEM's own place there."""
+    files: Mapping[str, str] = import_module(TARGETS[content.target]).tree(content)
+    return dict(sorted(files.items()))

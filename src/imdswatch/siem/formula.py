@@ -1,0 +1,245 @@
+"""What a query has to say, before any language says it: typed tests on columns, joined by and, or, not.
+
+A formula is two-valued: a test on a column that a record does not have is false, its negation true (DESIGN 5). The
+planner makes formulas of rules and of the site; emitters write them. Everything is frozen and pure. `all_of`, `any_of`
+and `negated` fold constants away, so what a schema cannot carry leaves no trace but its reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date
+
+from imdswatch.address import Network
+from imdswatch.rule import Text
+from imdswatch.schema import Column
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A clause that a query does not carry, and why (with the switch that would help, where there is one)."""
+
+    clause: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """The column holds an address, in any spelling, inside one of the networks; one address is a network, too."""
+
+    networks: tuple[Network, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnAddress:
+    """The column holds an IP address that names a host: not missing, not a text that is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """The column's text matches one of the patterns (without case unless they are `cased`)."""
+
+    patterns: tuple[Text, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """The path in the column, decoded and resolved as `urlpath.normal_path` does, matches one of the patterns."""
+
+    patterns: tuple[Text, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Urls:
+    """The URL (or path, or query) in the column, decoded as `urlpath.normal_url` does, matches one of the patterns."""
+
+    patterns: tuple[Text, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Hosts:
+    """The host in the column, without port and case, is one of these addresses in any spelling a URL may carry,
+    or matches one of these names."""
+
+    addresses: tuple[str, ...]
+    names: tuple[Text, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Macs:
+    """The column holds one of these MAC addresses (given lower case with colons), in any spelling."""
+
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """The column, as a number, is one of the values."""
+
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """The column, as a number, compares to the value by `op`: < <= > >=."""
+
+    op: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """The column is true or false."""
+
+    value: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """The record has the column, and it is not empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The regular expression (`flags` are Python's) is found in the column's text."""
+
+    pattern: str
+    flags: int
+
+
+@dataclass(frozen=True, slots=True)
+class Same:
+    """The column's value equals another column's, without case."""
+
+    other: Column
+
+
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """The octets in the column exceed what IP and TCP headers alone of the packets could be: 60 octets a packet, 80
+    where the destination is IPv6 (`imdswatch.event`)."""
+
+    packets: Column
+    destination: Column | None
+
+
+@dataclass(frozen=True, slots=True)
+class Until:
+    """The day of the run is no later than this one (UTC)."""
+
+    day: date
+
+
+Test = (
+    Inside
+    | AnAddress
+    | Texts
+    | Paths
+    | Urls
+    | Hosts
+    | Macs
+    | Numbers
+    | Ordered
+    | Flag
+    | Present
+    | Found
+    | Same
+    | Excess
+    | Until
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Atom:
+    """One test on one column; `take` names the part of a URL column that is meant: path, host, query, or all of it.
+
+    `label` names the site's list that the values come from, so that a target can keep it in the SIEM's own place;
+    empty for what stands in the rule.
+    """
+
+    column: Column
+    test: Test
+    take: str = ""
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class All:
+    """Every part holds."""
+
+    parts: tuple[Formula, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """At least one part holds."""
+
+    parts: tuple[Formula, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class No:
+    """The part does not hold."""
+
+    part: Formula
+
+
+@dataclass(frozen=True, slots=True)
+class Const:
+    """Always true, or never; `why` says what was lost where it is never."""
+
+    value: bool
+    why: tuple[Loss, ...] = ()
+
+
+Formula = All | AnyOf | No | Const | Atom
+
+TRUE, FALSE = Const(True), Const(False)
+
+
+def all_of(parts: Iterable[Formula]) -> Formula:
+    """Return the conjunction: true parts drop out, one that never holds is reason enough."""
+    found: list[Formula] = []
+    for part in parts:
+        if isinstance(part, Const):
+            if not part.value:
+                return part
+        else:
+            found += [one for one in (part.parts if isinstance(part, All) else (part,)) if one not in found]
+    return TRUE if not found else found[0] if len(found) == 1 else All(tuple(found))
+
+
+def any_of(parts: Iterable[Formula]) -> Formula:
+    """Return the disjunction: parts that never hold drop out; if all do, their reasons stay."""
+    found: list[Formula] = []
+    why: dict[Loss, None] = {}
+    for part in parts:
+        if isinstance(part, Const):
+            if part.value:
+                return part
+            why.update(dict.fromkeys(part.why))
+        else:
+            found += [one for one in (part.parts if isinstance(part, AnyOf) else (part,)) if one not in found]
+    if not found:
+        return Const(False, tuple(why))
+    return found[0] if len(found) == 1 else AnyOf(tuple(found))
+
+
+def negated(part: Formula) -> Formula:
+    """Return the negation; of what is never true it is always true."""
+    if isinstance(part, Const):
+        return Const(not part.value)
+    return part.part if isinstance(part, No) else No(part)
+
+
+def atoms(formula: Formula) -> Iterator[Atom]:
+    """Yield every test, in order."""
+    match formula:
+        case Atom():
+            yield formula
+        case No(part):
+            yield from atoms(part)
+        case All(parts) | AnyOf(parts):
+            for part in parts:
+                yield from atoms(part)
