@@ -66,7 +66,7 @@ class _Live:
         self.connection = connection
         self.streams = (Stream(), Stream())
         self.readings = 1
-        self.early: list[tuple[Packet, int]] = []  # that acknowledge what has not come; when they came
+        self.early: list[tuple[Packet, int, int]] = []  # they acknowledge what has not come; direction, when
         self.patient = True
         self.held = 0
         self.queue = queue
@@ -133,7 +133,7 @@ class Tcp:
         size = len(packet.payload) + packet.missing
         if size and not flags & RST:
             if live.patient and other.lacks(packet):
-                live.early.append((packet, connection.packets))
+                live.early.append((packet, direction, connection.packets))
             else:
                 self._payload(live, direction, start, packet, events)
         elif mine.near is None:
@@ -247,12 +247,7 @@ class Tcp:
     def _release(self, live: _Live, events: list[Event], now: bool = False) -> None:
         """Take up early packets whose turn has come, in the order in which they came."""
         while live.early:
-            packet, since = live.early[0]
-            direction = (
-                0
-                if (packet.src, packet.sport) == (live.connection.client.ip, live.connection.client.port)
-                else 1
-            )
+            packet, direction, since = live.early[0]
             if live.streams[1 - direction].lacks(packet):
                 if not now and live.connection.packets - since < PATIENCE:
                     return
@@ -341,7 +336,7 @@ class Tcp:
     def _bound(self, live: _Live, events: list[Event]) -> None:
         held = live.streams[0].held + live.streams[1].held
         if live.early:
-            held += sum(len(packet.frame.data) for packet, _ in live.early)
+            held += sum(len(packet.frame.data) for packet, _, _ in live.early)
         self._octets += held - live.held
         live.held = held
         while len(self._quiet) + len(self._busy) + len(self._closing) > self._most:
