@@ -36,8 +36,8 @@ _TCP, _UDP, _FRAGMENT, _AH = 6, 17, 44, 51
 _ICMP = {1: "icmp", 58: "icmp6"}
 _EXTENSIONS = frozenset((0, 43, 60, 135, 139, 140, _AH, _FRAGMENT))
 _TUNNELS: dict[int, Callable[[bytes, int, int], tunnels.Inner | None]] = {
-    4: lambda data, at, end: tunnels.Inner(IPV4, at, "ipip"),
-    41: lambda data, at, end: tunnels.Inner(IPV6, at, "6in4"),
+    4: lambda data, at, end: tunnels.Inner(IPV4, at, "ipv4"),
+    41: lambda data, at, end: tunnels.Inner(IPV6, at, "ipv6"),
     47: tunnels.gre,
     97: tunnels.etherip,
     137: tunnels.mpls,
@@ -199,7 +199,7 @@ def _network(around: _Around, protocol: int, data: bytes, at: int, end: int, wir
             inner = links.ethertype(data, at + 2)
         elif protocol in PLAIN_TAGS:
             at += PLAIN_TAGS[protocol]
-            inner = links.ethertype(data, at - 2) if at <= end else None
+            inner = links.ethertype(data, at) if at + 2 <= end else None
         elif protocol == LLC:
             inner = links.llc(data, at, end)
         elif protocol == PPP:
