@@ -9,6 +9,8 @@ How the octets are cut into pieces makes no difference to what is returned over 
 Order: responses belong to requests in order (RFC 9112 9.3.2). Octets of the server that come first wait for a request
 if the connection was seen from its start; else they are the rest of an older dialogue and returned without request.
 
+Longer than most modules here: pairing, waiting and tunnels depend on each other's state.
+
 Tunnels: after a 2xx to CONNECT, or 101, `tunnel` is True and what follows is another protocol. The caller takes its
 octets with `take_tunnelled(direction)` after every call, and gives them to `tls.server_name` or a new Conversation.
 Source: RFC 9110, RFC 9112.
@@ -78,8 +80,9 @@ class Conversation:
             return []
         if direction == RESPONSES and stream.between:
             self._let_go()
-            self._slipped = True
         message = stream.gap(length)
+        if direction == RESPONSES and not stream.in_step:
+            self._slipped = True
         if message is not None:
             self._step(direction, message)
         self._run()
@@ -118,8 +121,12 @@ class Conversation:
         stream = self._streams[side]
         moved = False
         while not self.tunnel:
-            if stream.between and self._held(side):
-                return moved
+            if stream.between:
+                if self._held(side):
+                    return moved
+                if side == RESPONSES:
+                    late = self._slipped or not (self._from_start or stream.found)
+                    stream.headless = late and bool(self._outstanding)
             message = stream.next()
             if message is None:
                 return moved
@@ -295,7 +302,9 @@ def _response(message: Message, request: Request | None) -> Response:
     head, body = message.head, message.body
     assert body is not None, "a response is over after its body"
     headers = tuple(head.headers)
-    octets, whole = decoded(body.kept, [*head.content_codings, *head.transfer_codings], body.whole)
+    octets, whole = decoded(
+        body.kept, [*head.content_codings, *head.transfer_codings], message.finished and body.whole
+    )
     ttl = first_value(headers, _TOKEN_TTL) or ""
     document = documents.read(
         None if request is None else request.path,

@@ -53,8 +53,8 @@ class Body:
 
     @property
     def whole(self) -> bool:
-        """Whether every octet of the content was kept."""
-        return self.done and not self.cut and self.length == len(self._kept)
+        """Whether every octet that came was kept, with none missing between."""
+        return not self.cut and self.length == len(self._kept)
 
     def take(self, buffer: bytearray) -> None:
         """Consume what belongs to this body from the front of the buffer."""

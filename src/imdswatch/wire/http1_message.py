@@ -26,7 +26,7 @@ MAX_VALUE = 4096
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 _METHOD = re.compile(_TOKEN + rb"{1,32}\Z")
-_VERSION = re.compile(rb"HTTP/([0-9]\.[0-9])\Z")
+_VERSION = re.compile(rb"HTTP/([01]\.[0-9])\Z")
 _KNOWN_METHODS = frozenset(b"GET PUT HEAD POST DELETE OPTIONS CONNECT PATCH TRACE".split())
 _LATE_REQUEST = re.compile(
     # after octets that belong to something else: only methods that are in use, and no blanks in the target

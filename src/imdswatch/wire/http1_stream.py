@@ -3,7 +3,8 @@
 A Stream finds where messages begin, also after foreign octets (a capture that begins late, a gap, a SOCKS or PROXY
 preface), reads heads line by line and lets bodies pass. It never fails: what is no message is passed over. Working
 state of the parser; `http1.Conversation` knows which response belongs to which request. Time is linear in the octets
-however they are cut into pieces; memory is bounded by one line, one head and the kept part of one body.
+however they are cut into pieces; memory is bounded by one line, one head and the kept part of one body. Longer than
+most modules here: the ways into a message (in step, after foreign octets, cut) share one buffer.
 Source: RFC 9112 2.2 (leading empty lines, bare LF), 5.2 (line folding), 6 (bodies).
 """
 
@@ -39,7 +40,7 @@ _LINE_ENDS = re.compile(rb"[\r\n]+")
 _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}(?:[ \t]|\Z)")
 _LATE = {
     # what must follow where a start line is looked for among foreign octets; short, so that a search stays linear
-    REQUESTS: re.compile(rb"HTTP/[0-9]\.[0-9][ \t\r]{0,16}\n"),
+    REQUESTS: re.compile(rb"HTTP/[01]\.[0-9][ \t\r]{0,16}\n"),
     RESPONSES: re.compile(rb"HTTP/1\.[01] [1-5][0-9]{2}(?: [^\r\n]{0,128})?\r?\n"),
 }
 _LATE_LENGTH = 160
@@ -75,13 +76,15 @@ class Stream:
         """The first octets are those of another protocol."""
         self.bare = False
         """The next response has no head (HTTP/0.9)."""
+        self.headless = False
+        """The head of the next response may be among octets that nobody saw."""
         self.optional = False
         """The body of the request under way may be left out, so that the next request follows its head."""
         self._squeezed = 0  # octets cut out of the line at the front
         self._gone = 0  # octets of the stream that left the buffer
         self._marks: deque[tuple[int, Any]] = deque()
         self._scanned = 0
-        self._lost = False  # the octets at the front need not begin a message
+        self._lost = False  # what waits does not begin a message: one is looked for inside
         self._folded = bytearray()
         self._lines = 0
 
@@ -89,6 +92,12 @@ class Stream:
     def between(self) -> bool:
         """Whether no message is under way."""
         return self.message is None
+
+    @property
+    def in_step(self) -> bool:
+        """Whether it is known how the message under way ends; else others may have passed unseen."""
+        body = None if self.message is None else self.message.body
+        return body is not None and body.framing is not Framing.LOST
 
     def put(self, octets: bytes, mark: Any) -> None:
         """Append octets; `mark` is told with the message that begins in them."""
@@ -110,7 +119,7 @@ class Stream:
         message = self.message
         if message.body is not None:
             return self._read_body(message, message.body)
-        return message if message.head.complete else self._read_head(message)
+        return message if message.head.complete or message.head.damaged else self._read_head(message)
 
     def gap(self, length: int) -> Message | None:
         """Pass over octets that nobody saw; returns the message whose head they broke or whose end they hid.
@@ -119,31 +128,22 @@ class Stream:
         """
         message = self.message
         if message is None:
-            cut = self._cut_start()
-            self._drop(len(self.buffer), junk=True)
-            self._lost = True
-            return self._finish(Message(cut), False) if cut is not None else None
+            return self._cut_off()
         if message.body is not None:
             if message.body.gap(length, self.buffer):
                 return None
             if message.body.done or self.side == REQUESTS:
-                self._lost = True
                 return self._finish(message, message.body.done)
             return None
         self._break_head(message.head)
-        if self.side == REQUESTS:
-            self._lost = True
-            return self._finish(message, False)
-        return message
+        return self._finish(message, False) if self.side == REQUESTS else message
 
     def end(self, closed: bool) -> Message | None:
         """Take the end of the direction; returns the message that it cut off or, where `closed`, completed."""
         self.ended = True
         message = self.message
         if message is None:
-            cut = self._cut_start()
-            self._drop(len(self.buffer), junk=True)
-            return None if cut is None else self._finish(Message(cut), False)
+            return self._cut_off()
         if message.body is None:
             self._break_head(message.head)
             return self._finish(message, False) if self.side == REQUESTS else message
@@ -176,6 +176,8 @@ class Stream:
                         return self._started(head)
                 elif self.bare:
                     return self._started(Head(self._mark(0), version="0.9"))
+                elif self.headless:
+                    return Message(Head(self._mark(0), damaged=True))
                 self._lost = True
                 self._scanned = 0
             head = self._search()
@@ -208,44 +210,48 @@ class Stream:
         while True:
             found = self.buffer.find(_VERSION, self._scanned)
             if found < 0:
-                # What stays may be the beginning of a start line: the last line, if it is no longer than one.
-                keep = len(self.buffer) - max(self.buffer.rfind(b"\n") + 1, len(self.buffer) - MAX_LINE)
-                if self.side == RESPONSES:
-                    keep = min(keep, len(_VERSION) - 1)
-                self._drop(len(self.buffer) - keep, junk=True)
-                self._scanned = max(0, len(self.buffer) - len(_VERSION) + 1)
+                # The end may be the beginning of a start line.
+                keep = max(0, len(self.buffer) - len(_VERSION) + 1)
+                self._drop_junk(self._line_start(len(self.buffer), keep), scanned=keep)
                 return None
             late = _LATE[self.side].match(self.buffer, found)
-            if (
-                late is None
-                and len(self.buffer) - found < _LATE_LENGTH
-                and self.buffer.find(b"\n", found) < 0
-            ):
-                self._scanned = found
-                return None
+            begin = self._line_start(found, found)
             if late is not None:
-                stop = late.end()
-                begin = found
-                if self.side == REQUESTS:
-                    begin = max(self.buffer.rfind(b"\n", 0, found) + 1, found - MAX_LINE)
-                if (head := self._late_start(bytes(self.buffer[begin:stop]), begin)) is not None:
-                    self._drop(begin, junk=True)
-                    self._drop(stop - begin)
+                if (head := self._late_start(bytes(self.buffer[begin : late.end()]), begin)) is not None:
+                    self._drop_junk(begin)
+                    self._drop(late.end() - begin)
                     return head
+            elif len(self.buffer) - found < _LATE_LENGTH and self.buffer.find(b"\n", found) < 0:
+                self._drop_junk(begin, scanned=found)
+                return None
             self._scanned = found + len(_VERSION)
+
+    def _line_start(self, end: int, response: int) -> int:
+        """Return where a start line that goes on at `end` may have begun; one of a response begins with its version."""
+        if self.side == RESPONSES:
+            return response
+        return max(self.buffer.rfind(b"\n", 0, end) + 1, end - MAX_LINE)
+
+    def _drop_junk(self, count: int, scanned: int = 0) -> None:
+        self._drop(count, junk=True)
+        self._scanned = max(0, scanned - count)
 
     def _late_start(self, line: bytes, offset: int) -> Head | None:
         mark = self._mark(offset)
         if self.side == RESPONSES:
             return status_line(line, mark)
-        return request_line(line, mark, first=False) or late_request_line(line, mark)
+        return late_request_line(line, mark) or request_line(line, mark, first=False)
 
-    def _cut_start(self) -> Head | None:
-        """Return what the waiting octets tell if they are the beginning of a request line."""
-        if self.side == RESPONSES:
+    def _cut_off(self) -> Message | None:
+        """Give up what waits between messages; returns the request that it may be the beginning of."""
+        begin = self.buffer.rfind(b"\n") + 1
+        line = bytes(self.buffer[begin : begin + MAX_LINE])
+        head = cut_request_line(line, self._mark(begin)) if self.side == REQUESTS else None
+        self._drop(len(self.buffer), junk=head is None)
+        if head is None:
             return None
-        line = bytes(self.buffer[self.buffer.rfind(b"\n") + 1 :][:MAX_LINE])
-        return cut_request_line(line, self._mark(len(self.buffer) - len(line))) if line else None
+        self.found = True
+        return self._finish(Message(head), False)
 
     # -- head and body -----------------------------------------------------------------------------------------------
 
@@ -284,16 +290,16 @@ class Stream:
 
     def _read_body(self, message: Message, body: Body) -> Message | None:
         if self.optional and self.buffer and not body.done:
-            if self.plausible and (line := self._line()) is None:
+            line = self._line() if self.plausible else b""
+            if line is None:
                 return None
-            if self.plausible and request_line(line or b"", None, first=False):
+            if line and len(line.split()) == 3 and request_line(line, None, first=False):
                 return self._finish(message, False)
             self.optional = False
         size = len(self.buffer)
         body.take(self.buffer)
         self._passed(size - len(self.buffer))
         if self.side == REQUESTS and body.framing is Framing.LOST:
-            self._lost = True
             return self._finish(message, False)
         if not body.done:
             return None
@@ -303,6 +309,7 @@ class Stream:
         message.finished = finished
         message.over = True
         self.message = None
+        self._lost = False
         self._scanned = 0
         return message
 
