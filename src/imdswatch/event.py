@@ -64,9 +64,14 @@ FIELDS: dict[str, Field] = {
     "uri_query": Field(Kind.TEXT, "query"),
     "method": Field(Kind.TEXT, "HTTP method"),
     "user_agent": Field(Kind.TEXT, "User-Agent"),
+    "client": Field(Kind.TEXT, "client software, told from how it asks rather than from what it says"),
     "req_header": Field(Kind.TEXT, "names of request headers, never their values", many=True),
     "status": Field(Kind.INT, "HTTP status the client got"),
     "resp_mime": Field(Kind.TEXT, "content type of the response"),
+    "resp_document": Field(
+        Kind.TEXT,
+        "what the body was seen to be: credentials, roles, token … or `other`; absent if nobody saw it whole",
+    ),
     "dns_query": Field(Kind.TEXT, "name asked"),
     "dns_answer": Field(Kind.HOST, "addresses or names answered", many=True),
     "tls_sni": Field(Kind.TEXT, "TLS server name"),
@@ -222,12 +227,18 @@ def _one_host(text: str) -> bool:
 
 def victim_mac(fields: Mapping[str, Any]) -> str | None:
     """Return the MAC address of the host that asked, or None."""
-    if fields.get("src_ip") in address.ENDPOINTS or fields.get("nd_target") in address.ENDPOINTS:
-        mac: str | None = fields.get("dst_mac")
-        if fields.get("dst_ip") == fields.get("src_ip") or mac in ("ff:ff:ff:ff:ff:ff", "00:00:00:00:00:00"):
+    get = fields.get
+    if get("src_ip") in address.ENDPOINTS or get("nd_target") in address.ENDPOINTS or get("offered_route"):
+        mac: str | None = get("dst_mac")
+        if mac is None or get("dst_ip") == get("src_ip") or not _one_card(mac):
             return None
         return mac
-    return fields.get("src_mac")
+    return get("src_mac")
+
+
+def _one_card(mac: str) -> bool:
+    """Say whether a MAC address is one network card's: its group bit is not set (IEEE 802-2014 8.2)."""
+    return mac[1:2] not in "13579bdfBDF" and mac != "00:00:00:00:00:00"
 
 
 def endpoint(fields: Mapping[str, Any]) -> str | None:

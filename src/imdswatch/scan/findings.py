@@ -133,6 +133,7 @@ def _victim(victim: str, seen: Sequence[Fields]) -> dict[str, object]:
         host=_first(seen, "src_host"),
         process=_first(seen, "process"),
         user_agent=_first(seen, "user_agent"),
+        client=_first(seen, "client"),
     )
 
 

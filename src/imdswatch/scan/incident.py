@@ -119,7 +119,8 @@ def _confidence(stage: int, bulletin_only: bool, fields: Mapping[str, Any]) -> i
         return CONFIDENCE_RANK["low"]
     if stage == _SERVED and fields.get("access_key_id") is None:
         return CONFIDENCE_RANK["medium"]
-    return CONFIDENCE_RANK["high" if stage >= _ANSWERED else "medium"]
+    # Only packets show a step of the dialogue: the protocol itself was seen.
+    return CONFIDENCE_RANK["high" if stage >= _ANSWERED or "step" in fields else "medium"]
 
 
 def _other_cloud(fields: Mapping[str, Any]) -> bool:
