@@ -341,8 +341,9 @@ def test_the_octets_of_a_tunnel_are_handed_on(pieces) -> None:
 @pytest.mark.parametrize("pieces", PIECES)
 def test_octets_sent_before_the_answer_wait_for_it(pieces) -> None:
     connect = get("h:80", method="CONNECT")[1]
-    _, opened = run(((C, connect + b"\x16\x03\x01"), (S, b"HTTP/1.1 200 OK\r\n\r\nxyz")), pieces)
-    assert (opened.take_tunnelled(C), opened.take_tunnelled(S)) == (b"\x16\x03\x01", b"xyz")
+    hello = b"\r\n\x16\x03\x01\nHTTP/1.1\n" * 20
+    _, opened = run(((C, connect + hello), (S, b"HTTP/1.1 200 OK\r\n\r\nxyz")), pieces)
+    assert (opened.take_tunnelled(C), opened.take_tunnelled(S)) == (hello, b"xyz")
     found, refused = run(((C, connect), get("/next"), ok(status="407 Auth"), ok()), pieces)
     assert not refused.tunnel
     assert [summary(exchange) for exchange in found] == ["CONNECT h:80 | 407 0", "GET /next | 200 0"]

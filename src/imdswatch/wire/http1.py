@@ -122,11 +122,11 @@ class Conversation:
         moved = False
         while not self.tunnel:
             if stream.between:
-                if self._held(side):
-                    return moved
-                if side == RESPONSES:
-                    late = self._slipped or not (self._from_start or stream.found)
-                    stream.headless = late and bool(self._outstanding)
+                stream.hold = self._held(side)
+                if stream.hold and side == REQUESTS:
+                    return moved  # what waits may be a tunnel's: nothing of it is looked at
+                late = self._slipped or not (self._from_start or stream.found)
+                stream.headless = late and side == RESPONSES and bool(self._outstanding)
             message = stream.next()
             if message is None:
                 return moved
@@ -146,7 +146,7 @@ class Conversation:
         if len(stream.buffer) > MAX_HELD:
             self._from_start = False
             return False
-        return bool(stream.buffer) and stream.plausible
+        return True
 
     def _step(self, side: int, message: Message) -> None:
         if side == REQUESTS:

@@ -28,7 +28,7 @@ _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 _METHOD = re.compile(_TOKEN + rb"{1,32}\Z")
 _VERSION = re.compile(rb"HTTP/([01]\.[0-9])\Z")
 _KNOWN_METHODS = frozenset(b"GET PUT HEAD POST DELETE OPTIONS CONNECT PATCH TRACE".split())
-_LATE_REQUEST = re.compile(
+LATE_REQUEST = re.compile(
     # after octets that belong to something else: only methods that are in use, and no blanks in the target
     rb"(GET|PUT|HEAD|POST|DELETE|OPTIONS|CONNECT|PATCH|TRACE) ([!-~\x80-\xff]+) HTTP/(1\.[01])\r?\n\Z"
 )
@@ -187,12 +187,6 @@ def request_line(line: bytes, mark: Any, first: bool) -> Head | None:
     if first and method == b"GET" and target[0].startswith(b"/") and last == target[0]:
         return _request(method, target[0], "0.9", mark)
     return None
-
-
-def late_request_line(line: bytes, mark: Any) -> Head | None:
-    """Return the head that begins somewhere inside a line, after foreign octets; None if there is none."""
-    match = _LATE_REQUEST.search(line)
-    return None if match is None else _request(match[1], match[2], match[3].decode(), mark)
 
 
 def cut_request_line(line: bytes, mark: Any) -> Head | None:

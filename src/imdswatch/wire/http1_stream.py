@@ -17,10 +17,10 @@ from typing import Any
 
 from imdswatch.wire.http1_body import Body, Framing
 from imdswatch.wire.http1_message import (
+    LATE_REQUEST,
     MAX_LINE,
     Head,
     cut_request_line,
-    late_request_line,
     request_line,
     status_line,
 )
@@ -36,6 +36,7 @@ _VERSION = b"HTTP/"
 _BLANK = b" \t"
 _NOT_HTTP = (b"\x16\x03", b"\x17\x03\x03", b"SSH-", b"PRI * HTTP/2")
 """First octets of TLS, SSH and HTTP/2: none of them turns into HTTP/1 later."""
+_LONGEST_ALIEN = max(len(octets) for octets in _NOT_HTTP)
 _LINE_ENDS = re.compile(rb"[\r\n]+")
 _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}(?:[ \t]|\Z)")
 _LATE = {
@@ -72,14 +73,15 @@ class Stream:
         self.found = False
         self.junk = 0
         self.ended = False
-        self.alien = False
-        """The first octets are those of another protocol."""
+        self.hold = False
+        """The next message waits for the other direction."""
         self.bare = False
         """The next response has no head (HTTP/0.9)."""
         self.headless = False
         """The head of the next response may be among octets that nobody saw."""
         self.optional = False
         """The body of the request under way may be left out, so that the next request follows its head."""
+        self._first = b""
         self._squeezed = 0  # octets cut out of the line at the front
         self._gone = 0  # octets of the stream that left the buffer
         self._marks: deque[tuple[int, Any]] = deque()
@@ -92,6 +94,11 @@ class Stream:
     def between(self) -> bool:
         """Whether no message is under way."""
         return self.message is None
+
+    @property
+    def alien(self) -> bool:
+        """Whether the first octets are those of another protocol."""
+        return self._first.startswith(_NOT_HTTP)
 
     @property
     def in_step(self) -> bool:
@@ -107,8 +114,8 @@ class Stream:
         if not self.buffer:
             self._forget()
         self.buffer += octets
-        if self._gone == 0:
-            self.alien = bytes(self.buffer[:12]).startswith(_NOT_HTTP)
+        if len(self._first) < _LONGEST_ALIEN:
+            self._first += octets[: _LONGEST_ALIEN - len(self._first)]
 
     def next(self) -> Message | None:
         """Return the message whose head or end was reached next, or None where more octets are needed."""
@@ -136,6 +143,7 @@ class Stream:
                 return self._finish(message, message.body.done)
             return None
         self._break_head(message.head)
+        self._drop(len(self.buffer))
         return self._finish(message, False) if self.side == REQUESTS else message
 
     def end(self, closed: bool) -> Message | None:
@@ -146,6 +154,7 @@ class Stream:
             return self._cut_off()
         if message.body is None:
             self._break_head(message.head)
+            self._drop(len(self.buffer))
             return self._finish(message, False) if self.side == REQUESTS else message
         message.body.end(self.buffer)
         return self._finish(
@@ -162,26 +171,26 @@ class Stream:
 
     def _begin(self) -> Message | None:
         while self.buffer:
-            if not self._lost:
-                if ends := _LINE_ENDS.match(self.buffer):
-                    self._drop(ends.end())
-                    continue
-                if self.plausible:
-                    line = self._line()
-                    if line is None:
-                        return None
-                    head = self._start(line)
-                    if head is not None:
-                        self._take_line()
-                        return self._started(head)
-                elif self.bare:
-                    return self._started(Head(self._mark(0), version="0.9"))
-                elif self.headless:
-                    return Message(Head(self._mark(0), damaged=True))
+            if self._lost and not self._search():
+                return None
+            if ends := _LINE_ENDS.match(self.buffer):
+                self._drop(ends.end())
+            elif self.plausible:
+                line = None if self.hold else self._line()
+                if line is None:
+                    return None
+                head = self._start(line)
+                if head is not None:
+                    self._take_line()
+                    return self._started(head)
                 self._lost = True
-                self._scanned = 0
-            head = self._search()
-            return None if head is None else self._started(head)
+            elif self.bare:
+                return self._started(Head(self._mark(0), version="0.9"))
+            elif self.headless:
+                return Message(Head(self._mark(0), damaged=True))
+            else:
+                self._lost = True
+            self._scanned = 0
         return None
 
     def _started(self, head: Head) -> Message:
@@ -205,25 +214,26 @@ class Stream:
             return status_line(line, mark)
         return request_line(line, mark, first=not self.found and not self.junk)
 
-    def _search(self) -> Head | None:
-        """Look for a start line anywhere; all before it is junk."""
+    def _search(self) -> bool:
+        """Drop what is no start line; True if a whole one stands at the front now, False if more octets are needed."""
         while True:
             found = self.buffer.find(_VERSION, self._scanned)
             if found < 0:
                 # The end may be the beginning of a start line.
                 keep = max(0, len(self.buffer) - len(_VERSION) + 1)
                 self._drop_junk(self._line_start(len(self.buffer), keep), scanned=keep)
-                return None
+                return False
             late = _LATE[self.side].match(self.buffer, found)
             begin = self._line_start(found, found)
             if late is not None:
-                if (head := self._late_start(bytes(self.buffer[begin : late.end()]), begin)) is not None:
-                    self._drop_junk(begin)
-                    self._drop(late.end() - begin)
-                    return head
+                start = self._late_start(bytes(self.buffer[begin : late.end()]))
+                if start is not None:
+                    self._drop_junk(begin + start)
+                    self._lost = False
+                    return True
             elif len(self.buffer) - found < _LATE_LENGTH and self.buffer.find(b"\n", found) < 0:
                 self._drop_junk(begin, scanned=found)
-                return None
+                return False
             self._scanned = found + len(_VERSION)
 
     def _line_start(self, end: int, response: int) -> int:
@@ -236,11 +246,14 @@ class Stream:
         self._drop(count, junk=True)
         self._scanned = max(0, scanned - count)
 
-    def _late_start(self, line: bytes, offset: int) -> Head | None:
-        mark = self._mark(offset)
+    def _late_start(self, line: bytes) -> int | None:
+        """Return where in a line that ends like a start line one begins, or None."""
         if self.side == RESPONSES:
-            return status_line(line, mark)
-        return late_request_line(line, mark) or request_line(line, mark, first=False)
+            return 0 if status_line(line, None) else None
+        late = LATE_REQUEST.search(line)
+        if late is not None:
+            return late.start()
+        return 0 if request_line(line, None, first=False) else None
 
     def _cut_off(self) -> Message | None:
         """Give up what waits between messages; returns the request that it may be the beginning of."""
@@ -283,9 +296,8 @@ class Stream:
             self._folded.clear()
 
     def _break_head(self, head: Head) -> None:
-        """Take the whole lines of a head that goes no further, and pass over the cut one."""
+        """Take the lines of a head that goes no further."""
         self._add_folded(head)
-        self._drop(len(self.buffer))
         head.damaged = True
 
     def _read_body(self, message: Message, body: Body) -> Message | None:
