@@ -62,6 +62,26 @@ class _Datagram(Generic[Context]):
         self.context = context
         self.since = since
 
+    def add(self, piece: Piece, context: Context) -> int:
+        """Keep a piece, unless too many lie on top of one another; return the memory that it takes."""
+        start, octets, more = piece
+        units = _units(start, start + len(octets))
+        if self.have & units and self.cost > _MOST_OVERLAPPING:
+            return 0
+        self.have |= units
+        if not more and self.length is None:
+            self.length = start + len(octets)
+        if start == 0 and not self.begins:
+            self.begins, self.context = True, context
+        self.pieces.append(piece)
+        cost = len(octets) + _OVERHEAD
+        self.cost += cost
+        return cost
+
+    def whole(self) -> bool:
+        """Say whether every octet up to the end that the last fragment named is there."""
+        return self.length is not None and _covers(self.have, self.length)
+
 
 class Fragments(Generic[Context]):
     """The datagrams of one capture that are not whole yet; `octets` bounds the memory that they take."""
@@ -76,6 +96,11 @@ class Fragments(Generic[Context]):
         self, key: Hashable, piece: Piece, time: float | None, context: Context
     ) -> tuple[Whole[Context], ...]:
         """Add a fragment of the datagram that `key` names; return its readings once it is whole."""
+        start, octets, more = piece
+        if more and len(octets) % 8:  # hosts cut such a fragment or drop it; only the last may be odd
+            octets = octets[: len(octets) // 8 * 8]
+        if not octets:
+            return ()
         datagram = self._datagrams.get(key)
         if datagram is not None and _too_old(datagram.since, time):
             self._give_up(key)
@@ -84,36 +109,14 @@ class Fragments(Generic[Context]):
             datagram = self._datagrams[key] = _Datagram(context, time)
         else:
             self._datagrams.move_to_end(key)
-        if not self._add(datagram, piece, context):
-            return ()
-        if datagram.length is not None and datagram.have & (full := _units(0, datagram.length)) == full:
+        self._cost += datagram.add(Piece(start, octets, more), context)
+        if datagram.whole():
             del self._datagrams[key]
             self._cost -= datagram.cost
             return tuple(Whole(octets, datagram.context) for octets in _readings(datagram))
         while self._cost > self._limit:
             self._give_up(next(iter(self._datagrams)))
         return ()
-
-    def _add(self, datagram: _Datagram[Context], piece: Piece, context: Context) -> bool:
-        start, octets, more = piece
-        if more and len(octets) % 8:  # hosts cut such a fragment or drop it; only the last may be odd
-            octets = octets[: len(octets) // 8 * 8]
-            piece = Piece(start, octets, more)
-        if not octets and more:
-            return False
-        units = _units(start, start + len(octets))
-        if datagram.have & units and (datagram.cost > _MOST_OVERLAPPING):
-            return False
-        if not more and datagram.length is None:
-            datagram.length = start + len(octets)
-        datagram.have |= units
-        if start == 0 and not datagram.begins:
-            datagram.begins, datagram.context = True, context
-        datagram.pieces.append(piece)
-        cost = len(octets) + _OVERHEAD
-        datagram.cost += cost
-        self._cost += cost
-        return True
 
     def _give_up(self, key: Hashable) -> None:
         datagram = self._datagrams.pop(key)
@@ -144,6 +147,11 @@ def _units(start: int, end: int) -> int:
     return ((1 << (beyond - first)) - 1) << first
 
 
+def _covers(have: int, length: int) -> bool:
+    full = _units(0, length)
+    return have & full == full
+
+
 def _readings(datagram: _Datagram[Context]) -> list[bytes]:
     """Write the pieces over one another, the first copies on top and then the last."""
     assert datagram.length is not None
@@ -151,7 +159,7 @@ def _readings(datagram: _Datagram[Context]) -> list[bytes]:
     last_length = next(p.start + len(p.octets) for p in reversed(datagram.pieces) if not p.more)
     last = _overlay(datagram.pieces, last_length)
     # A second end that lies behind the octets which came is no datagram, only a quarrel about the first.
-    if last == first or datagram.have & (full := _units(0, last_length)) != full:
+    if last == first or not _covers(datagram.have, last_length):
         return [first]
     return [first, last]
 
