@@ -408,12 +408,6 @@ def test_unknown_binary_is_skipped_if_named_and_ignored_if_met(tmp_path: Path, l
     assert (met.code, met.skips, met.of("summary")[0]["ignored"]) == (CLEAN, {}, 1)
 
 
-def test_a_capture_is_told_wherever_it_is(tmp_path: Path, log: Log) -> None:
-    log(b"\xd4\xc3\xb2\xa1\x02\x00\x04\x00" + bytes(16), "in/x.pcap")
-    done = scan(tmp_path, tmp_path / "in")
-    assert (done.code, list(done.skips)) == (SKIPPED, ["x.pcap:"])
-
-
 def test_a_file_name_of_any_bytes(tmp_path: Path) -> None:
     folder = os.fsencode(tmp_path) + b"/in"
     os.mkdir(folder)

@@ -143,9 +143,12 @@ _FAIL_ON = f"Exit with 1 only from this stage on: {', '.join(STAGES)}."
 @click.option("--as-of", type=_Day(), help="Day on which suppressions expire or not (default today, UTC).")
 @click.option("-j", "--jobs", type=click.IntRange(1, 256), help="Processes (default: one for each core).")
 @click.option("--each", is_flag=True, help="One finding an event, not one a victim and endpoint.")
+@click.option(
+    "--merge", is_flag=True, help="Read all captures as one, in the order of time (rotated, several sensors)."
+)
 @click.option("--engine", type=click.Choice(("auto", "local")), default="auto", help="Where to run (here).")
 def scan(paths: tuple[str, ...], **options: Any) -> int:
-    """Search logs for IMDS use: files, folders, - for standard input; compressed or not.
+    """Search logs and packet captures for IMDS use: files, folders, - for standard input; compressed or not.
 
     What a file is, is recognised by content. Findings come with the stage the impersonation reached, who asked,
     who answered, where it stands, and what to do next.
@@ -200,6 +203,7 @@ def _scan_of(paths: tuple[str, ...], options: dict[str, Any]) -> Scan:
         timezone=options["timezone"],
         jobs=options["jobs"] or len(os.sched_getaffinity(0)),
         each=options["each"],
+        merge=options["merge"],
     )
     return Scan(paths, chosen, _progress(paths, options))
 

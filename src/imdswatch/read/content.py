@@ -25,8 +25,7 @@ class Content:
     """What the first bytes show.
 
     `encoding` is a Python codec name for `encoded` (text that must be transcoded) and "" otherwise; `bom`
-    counts the bytes of a byte order mark; `what` names formats we know and do not read (`capture`, `unread`,
-    `binary`).
+    counts the bytes of a byte order mark; `what` names formats we know and do not read (`unread`, `binary`).
     """
 
     kind: Kind
@@ -113,7 +112,7 @@ def recognise(head: bytes) -> Content:
     if is_tar_header(head[:512]):
         return Content("tar")
     if head.startswith(_CAPTURE) or _CAPTURE_NG.match(head):
-        return Content("capture", what="a packet capture; this version does not read captures")
+        return Content("capture", what="a packet capture")
     for magic, what in _UNREAD:
         if head.startswith(magic) and (magic[-1] < 32 or magic[-1] > 126 or not _is_text(head)):
             return Content("unread", what=what)

@@ -1,4 +1,4 @@
-"""`open_streams` unpacks a source, by content, into the text streams it holds.
+"""`open_streams` unpacks a source, by content, into the streams it holds: texts and captures.
 
 Guarantees: lazy, constant memory (a few 64 kB chunks per layer, and what zstd or xz need for their window, at
 most 128 MiB); members come in the order they are stored; a stream is valid until the next one is asked for.
@@ -33,7 +33,7 @@ _UNPACKERS: dict[str, Callable[[Reader, Budget], Reader]] = {
 
 
 class Stream:
-    """One text, whatever it was packed in.
+    """One text, or one packet capture (`capture`), whatever it was packed in.
 
     `seekable_path` is the file's path where it is a plain file that may be read in parts, of `size` bytes
     when it was opened; `origin` is the offset of the first byte delivered (3 after a UTF-8 byte order mark,
@@ -51,6 +51,7 @@ class Stream:
         seekable_path: str | None = None,
         size: int | None = None,
         origin: int = 0,
+        capture: bool = False,
     ) -> None:
         self.name, self.mtime, self.seekable_path, self.size, self.origin = (
             name,
@@ -59,15 +60,21 @@ class Stream:
             size,
             origin,
         )
+        self.capture = capture
         self.skipped: list[Skipped] = []
         self._reader, self._budget = reader, budget
         self._offset, self._over = origin, False
-        self.interruptible = False
+        self.interruptible = self.interrupted = False
 
     @property
     def raw_bytes(self) -> int:
         """How many bytes of the source were read so far, packed as they are: what a progress bar counts."""
         return self._budget.read
+
+    @property
+    def bytes(self) -> int:
+        """How many bytes were delivered so far, unpacked."""
+        return self._offset - self.origin
 
     def readinto(self, buffer: bytearray | memoryview) -> int:
         """Fill `buffer` as far as the data goes; return the number of bytes, 0 at the end or at damage."""
@@ -80,7 +87,7 @@ class Stream:
         except KeyboardInterrupt:
             if not self.interruptible:
                 raise
-            self._over = True  # the user ended the input: what came so far is reported
+            self._over = self.interrupted = True  # the user ended the input: what came so far is reported
         except Damage as damage:
             self._over = damage.reported = True
             self.skipped.append(Skipped(self.name, f"byte {self._offset + filled}", damage.reason))
@@ -167,7 +174,7 @@ class _Unpacking:
                 yield Skipped(name, "", f"lies in {DEPTH} archives already; deeper is not read")
                 return
             yield from self._archive(name, content, peeked, archives, plain=plain)
-        elif content.kind in ("capture", "unread"):
+        elif content.kind == "unread":
             yield Skipped(name, "", f"is {content.what}")
         elif content.kind == "binary":
             named = self._source.named and archives == 0
@@ -182,6 +189,8 @@ class _Unpacking:
     ) -> Stream:
         if content.kind == "encoded":
             return Stream(name, Transcoded(reader, content.encoding, content.bom), mtime, self._budget)
+        if content.kind == "capture":
+            return Stream(name, reader, mtime, self._budget, capture=True)
         if content.bom:
             reader.exactly(content.bom)
         path = self._source.path if plain and self._whole else None

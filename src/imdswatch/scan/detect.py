@@ -106,7 +106,10 @@ def detect(file: str, schemas: Schemas, rules: Sequence[Rule]) -> Detected:
 def _streams(path: str, skipped: list[Skipped]) -> Iterator[Stream]:
     for source in walk([path]):
         for found in (source,) if isinstance(source, Skipped | Ignored) else open_streams(source):
-            if isinstance(found, Stream):
+            if isinstance(found, Stream) and found.capture:
+                reason = "is a packet capture, which needs no schema: `imdswatch scan` reads it"
+                skipped.append(Skipped(found.name, "", reason))
+            elif isinstance(found, Stream):
                 yield found
             elif isinstance(found, Skipped):
                 skipped.append(found)

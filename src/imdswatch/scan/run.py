@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property, partial
 from itertools import chain, islice
 
 from imdswatch.finding import Finding, Skipped, Summary
@@ -18,9 +19,9 @@ from imdswatch.scan.aggregate import Incident, Incidents, Key
 from imdswatch.scan.findings import FindingMaker
 from imdswatch.scan.hints import Hints
 from imdswatch.scan.judging import FirstLook, SecondLook, served_victims
-from imdswatch.scan.prefilter import build
+from imdswatch.scan.prefilter import Prefilter, build
 from imdswatch.scan.text import Outcome
-from imdswatch.scan.work import BATCH, SMALL, Options, Progress, Task, Worker, size_of
+from imdswatch.scan.work import BATCH, SMALL, Conditions, Options, Progress, Task, Wanted, Worker, size_of
 
 
 class Scan:
@@ -28,24 +29,34 @@ class Scan:
 
     def __init__(self, paths: Sequence[str], options: Options, progress: Progress | None = None) -> None:
         self._paths, self._options, self._progress = tuple(paths), options, progress
-        self._hints = Hints(options.schemas)
         look = FirstLook(options.rules, options.site, options.window)
-        # What a second look would search for is watched for in the first, so that only those sources are read again.
-        later = [
-            build([(rule.slug, rule.correlation.base)], self._hints)
-            for rule in options.rules
-            if rule.correlation
-        ]
-        headers = set(self._hints.headers(first_line=False))
-        watch = [pattern for one in later for pattern in one.patterns if pattern not in headers]
-        prefilter = build([(rule.slug, rule.condition) for rule in look.used], self._hints, watch)
-        blind = any(one.everything or not one.blind <= prefilter.blind for one in later)
-        self._worker = Worker(options, prefilter, look, everything_twice=blind)
+        later = [(rule.slug, rule.correlation.base) for rule in options.rules if rule.correlation]
+        self._first = [(rule.slug, rule.condition) for rule in look.used]
+        self._worker = Worker(
+            options, Wanted(self._first, later, partial(self._text, self._first, later)), look
+        )
         self._again: set[str] = set()
         self._incidents = Incidents(each=options.each)
-        self._counts = Summary(notes=prefilter.notes + self._unfilled())
+        self._counts = Summary(notes=self._unfilled())
         self._once: list[str] = []
+        self._notes: set[str] = set()
         self._unread: list[Skipped] = []  # met on the way, not told yet
+
+    def _text(self, first: Conditions, later: Conditions) -> tuple[Prefilter, bool]:
+        """Return the search of the first look at text, and whether all text must be read for the second look.
+
+        What a second look would search for is watched for in the first, so that only those sources are read again.
+        """
+        hints = self._hints
+        second = [build([one], hints) for one in later]
+        headers = set(hints.headers(first_line=False))
+        watch = [pattern for one in second for pattern in one.patterns if pattern not in headers]
+        prefilter = build(first, hints, watch)
+        return prefilter, any(one.everything or not one.blind <= prefilter.blind for one in second)
+
+    @cached_property
+    def _hints(self) -> Hints:
+        return Hints(self._options.schemas)
 
     def _unfilled(self) -> tuple[str, ...]:
         idle = [r.slug for r in self._options.rules if r.placeholders - set(self._options.site.values)]
@@ -71,7 +82,11 @@ class Scan:
             yield finding
         self._incidents.close()
         self._counts = replace(
-            self._counts, findings=findings, suppressed=suppressed, seconds=time.monotonic() - began
+            self._counts,
+            findings=findings,
+            suppressed=suppressed,
+            seconds=time.monotonic() - began,
+            notes=tuple(sorted(self._notes)) + self._counts.notes,
         )
 
     @property
@@ -94,7 +109,9 @@ class Scan:
                     Skipped(name, "", f"cannot be read twice, so {rule.slug} was not looked for in it")
                 )
             look = SecondLook(options.rules, index, options.site, options.window, served)
-            self._worker = Worker(options, build([(rule.slug, rule.correlation.base)], self._hints), look)
+            base = [(rule.slug, rule.correlation.base)]
+            wanted = Wanted(self._first, base, partial(self._text, base, ()), tuple(served))
+            self._worker = Worker(options, wanted, look)
             for _ in self._pass(counting=False):
                 pass  # told in the first pass already
 
@@ -116,6 +133,7 @@ class Scan:
                 yield from self._told(outcome, base, name)
             base += outcome.lines
             self._again |= outcome.second
+            self._notes |= outcome.notes
             if self._progress is not None:
                 self._progress(outcome.packed)
         if counting:
@@ -141,14 +159,21 @@ class Scan:
         if self._options.jobs > 1 and len(first) > 1:
             from imdswatch.scan.pool import in_parallel
 
+            _ = self._worker.text  # compiled before the processes part, so that it is done once
             yield from in_parallel(self._worker, chain(first, tasks), self._options.jobs)
             return
         for task in chain(first, tasks):
+            if task.merged:
+                yield task, self._worker.do(task, Outcome(self._incidents), self._progress)
+                continue
             for source in task.sources:
                 outcome = Outcome(self._incidents)
                 yield Task((source,)), self._worker.do(Task((source,)), outcome, self._progress)
 
     def _tasks(self, counting: bool) -> Iterator[Task]:
+        if self._options.merge:
+            yield from self._one_task(counting)
+            return
         batch: list[Source] = []
         for found in walk(self._paths):
             if isinstance(found, Skipped):
@@ -179,6 +204,22 @@ class Scan:
                 batch = []
         if batch:
             yield Task(tuple(batch))
+
+    def _one_task(self, counting: bool) -> Iterator[Task]:
+        """Yield one task with all sources, which reads their captures as one; in a second look if it can."""
+        sources: list[Source] = []
+        for found in walk(self._paths):
+            if isinstance(found, Skipped):
+                self._unread.append(found)
+            elif isinstance(found, Ignored):
+                self._ignore(counting)
+            elif counting or found.mtime is not None:
+                self._count_source(counting)
+                sources.append(found)
+                if counting and found.mtime is None:
+                    self._once.append(found.name)
+        if sources and (counting or self._again):
+            yield Task(tuple(sources), merged=True)
 
     def _count_source(self, counting: bool) -> None:
         if counting:

@@ -42,7 +42,10 @@ class Look(Protocol):
 
 @dataclass(slots=True)
 class Outcome:
-    """What one stream, or a part of it, gave. Picklable. `second` names the sources worth a second look."""
+    """What one stream, or a part of it, gave. Picklable. `second` names the sources worth a second look.
+
+    `lines` counts packets where the stream is a capture; `notes` says what slowed the search down.
+    """
 
     incidents: Incidents = field(default_factory=Incidents)
     skipped: list[Skipped] = field(default_factory=list)
@@ -52,6 +55,7 @@ class Outcome:
     ignored: int = 0
     more_skipped: int = 0
     second: set[str] = field(default_factory=set)
+    notes: set[str] = field(default_factory=set)
 
     def skip(self, skipped: Skipped) -> None:
         """Keep what could not be looked at; of very many the first, and how many more."""

@@ -1,23 +1,25 @@
 """The work of one process: a task in, an outcome out. Also how a list of sources is cut into tasks.
 
-A task is some whole sources or one part of a plain file; its outcome is associative, so it does not matter which
-process did it. Nothing here raises for what stands in a file.
+A task is some whole sources, one part of a plain file, or all sources whose captures are to be read as one; its
+outcome is associative, so it does not matter which process did it. Nothing here raises for what stands in a file.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from imdswatch.finding import Skipped
 from imdswatch.read.blocks import Block, blocks, part_blocks
 from imdswatch.read.records import looks_multiline_json
 from imdswatch.read.sources import Ignored, Source
 from imdswatch.read.streams import Stream, open_streams
-from imdswatch.rule import Rule
+from imdswatch.rule import Node, Rule
 from imdswatch.scan.aggregate import Incidents
 from imdswatch.scan.hints import sniff
 from imdswatch.scan.judging import FirstLook, SecondLook, Window
@@ -25,6 +27,9 @@ from imdswatch.scan.prefilter import Prefilter
 from imdswatch.scan.text import Outcome, TextScan
 from imdswatch.schema import Schemas
 from imdswatch.site import Site
+
+if TYPE_CHECKING:
+    from imdswatch.scan.captures import CaptureSearch
 
 PART = 64 << 20
 """Bytes of a plain file that one task takes."""
@@ -52,16 +57,21 @@ class Options:
     timezone: tzinfo = UTC
     jobs: int = 1
     each: bool = False
+    merge: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Some work for one process: whole sources, or one part of a plain file of `size` bytes."""
+    """Some work for one process: whole sources, or one part of a plain file of `size` bytes.
+
+    `merged` says that the captures among the sources are one, in the order of time.
+    """
 
     sources: tuple[Source, ...]
     start: int = 0
     end: int | None = None
     size: int = 0
+    merged: bool = False
 
     @property
     def here(self) -> bool:
@@ -69,18 +79,43 @@ class Task:
         return any(source.mtime is None for source in self.sources)
 
 
-class Worker:
-    """Does tasks, one after the other, with the rules of one look at the sources."""
+Conditions = Sequence[tuple[str, Node]]
 
-    def __init__(
-        self,
-        options: Options,
-        prefilter: Prefilter,
-        look: FirstLook | SecondLook,
-        everything_twice: bool = False,
-    ) -> None:
-        self.options, self.prefilter, self.look = options, prefilter, look
-        self._twice = everything_twice
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a look searches for: conditions by name, those that are only watched for, and how both are found in text.
+
+    In a second look `hosts` says whom those that were watched for are about, and they count. `text` returns the
+    prefilter, and whether what is watched for may stand where it cannot see it.
+    """
+
+    conditions: Conditions
+    watched: Conditions
+    text: Callable[[], tuple[Prefilter, bool]]
+    hosts: tuple[str, ...] | None = None
+
+
+class Worker:
+    """Does tasks, one after the other, with the rules of one look at the sources.
+
+    The searches of text and of captures are compiled when the first of each is met.
+    """
+
+    def __init__(self, options: Options, wanted: Wanted, look: FirstLook | SecondLook) -> None:
+        self.options, self.look, self._wanted = options, look, wanted
+
+    @cached_property
+    def text(self) -> tuple[Prefilter, bool]:
+        """The search of text, and whether every text is worth a second look."""
+        return self._wanted.text()
+
+    @cached_property
+    def captures(self) -> CaptureSearch:
+        """The search of captures."""
+        from imdswatch.scan.captures import CaptureSearch
+
+        return CaptureSearch(self._wanted.conditions, self._wanted.watched, self._wanted.hosts)
 
     def outcome(self) -> Outcome:
         """Return an empty outcome."""
@@ -95,6 +130,9 @@ class Worker:
             self._text(source.name, source.name, source.mtime, parts, outcome, first=task.start == 0)
             outcome.packed += task.end - task.start
             return outcome
+        if task.merged:
+            self._merged(task.sources, outcome)
+            return outcome
         for source in task.sources:
             told = 0
             for found in open_streams(source):
@@ -102,6 +140,9 @@ class Worker:
                     outcome.skip(found)
                 elif isinstance(found, Ignored):
                     outcome.ignored += 1
+                elif found.capture:
+                    found.interruptible = source.path is None
+                    self._capture(source.name, found, outcome)
                 else:
                     data = blocks(found) if progress is None else _told(found, told, progress)
                     found.interruptible = source.path is None
@@ -109,6 +150,25 @@ class Worker:
                     told = found.raw_bytes
             outcome.packed += size_of(source) if progress is None else max(0, size_of(source) - told)
         return outcome
+
+    def _capture(self, source: str, stream: Stream, outcome: Outcome) -> None:
+        from imdswatch.scan.captures import CaptureScan
+
+        CaptureScan(self.captures, self.look, outcome).one(stream)
+        if self.captures.watched:
+            outcome.second.add(source)
+
+    def _merged(self, sources: Sequence[Source], outcome: Outcome) -> None:
+        """Scan the captures of all sources as one, and what text there is beside them."""
+        from imdswatch.scan.captures import CaptureScan
+
+        def text(stream: Stream) -> None:
+            self._text(stream.name, stream.name, stream.mtime, blocks(stream), outcome)
+
+        CaptureScan(self.captures, self.look, outcome).all(sources, text)
+        if self.captures.watched:
+            outcome.second.update(source.name for source in sources)
+        outcome.packed += sum(map(size_of, sources))
 
     def _text(
         self,
@@ -123,9 +183,11 @@ class Worker:
         reader = options.schemas.reader(
             default_timezone=options.timezone, year_not_after=mtime or time.time(), only=options.schema
         )
-        scan = TextScan(name, self.prefilter, reader, self.look, outcome)
+        prefilter, twice = self.text
+        outcome.notes.update(prefilter.notes)
+        scan = TextScan(name, prefilter, reader, self.look, outcome)
         scan.run(data, options.schemas, options.schema, first_part=first)
-        if scan.watched or self._twice:
+        if scan.watched or twice:
             outcome.second.add(source)
 
     def cut(self, source: Source, size: int) -> Iterator[Task]:
@@ -139,7 +201,7 @@ class Worker:
     def _cuttable(self, source: Source) -> bool:
         """Say whether parts of the file can be read alone: plain text, a record a line, no header lines."""
         for stream in open_streams(source):
-            if not isinstance(stream, Stream) or stream.seekable_path is None:
+            if not isinstance(stream, Stream) or stream.capture or stream.seekable_path is None:
                 return False
             head = bytearray(1 << 16)
             count = stream.readinto(head)

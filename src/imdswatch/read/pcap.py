@@ -1,0 +1,108 @@
+"""`Pcap` walks the record headers of a pcap capture: either endian, micro- or nanoseconds, with damage passed over.
+
+Pure: it is shown a buffer and says where packets lie in it. The format is draft-ietf-opsawg-pcap ("PCAP Capture File
+Format"); the "modified" magic, with eight more octets in each record header, is Alexey Kuznetsov's, as in Wireshark's
+wiretap/libpcap.c. Nothing raises for any octets.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+
+from imdswatch.read.packets import LONGEST, Interface, Packets, Walked
+
+HEADER = 24
+_FORMATS = {  # magic → byte order, ticks a second, octets of a record header
+    b"\xd4\xc3\xb2\xa1": ("<", 10**6, 16),
+    b"\xa1\xb2\xc3\xd4": (">", 10**6, 16),
+    b"\x4d\x3c\xb2\xa1": ("<", 10**9, 16),
+    b"\xa1\xb2\x3c\x4d": (">", 10**9, 16),
+    b"\x34\xcd\xb2\xa1": ("<", 10**6, 24),
+    b"\xa1\xb2\xcd\x34": (">", 10**6, 24),
+}
+_DAY = 86_400
+_CHAIN = 3  # record headers that must follow one another where reading goes on after damage
+_LONGEST_ON_WIRE = 1 << 24
+_TRIES = 200_000  # places of one capture that are tried in vain; a capture made to look possible everywhere ends here
+
+
+class Pcap:
+    """One pcap capture; `header` is its first `HEADER` octets, which `recognise` took for one."""
+
+    def __init__(self, header: bytes) -> None:
+        self._order, self._units, self._size = _FORMATS[header[:4]]
+        (network,) = struct.unpack_from(self._order + "I", header, 20)
+        # The upper 16 bits tell of frame check sequences, which lie beyond the end that IP headers give.
+        self._interface = Interface(network & 0xFFFF, self._order, self._units, header=self._size)
+        self._record = struct.Struct(self._order + "IIII").unpack_from
+        self._last: int | None = None  # seconds of the last good record
+        self._tries = 0
+
+    def walk(self, octets: bytearray, at: int, end: int, into: Packets) -> Walked:
+        """Note the packets that lie wholly in octets[at:end]; say how far that went, and what stopped it."""
+        size_of = struct.Struct(f"{self._order}8xI").unpack_from
+        header, starts, ends = self._size, into.starts, into.ends
+        before, damage = len(starts), ""
+        while at + header <= end:
+            (size,) = size_of(octets, at)
+            if size > LONGEST:
+                damage = f"packet %d claims to be {size} bytes long"
+                break
+            if not size and not any(octets[at : at + header]):
+                damage = "packet %d is nothing but zeros"  # a hole, as a crash or a full disk leaves it
+                break
+            start = at + header
+            if start + size > end:
+                break
+            starts.append(start)
+            at = start + size
+            ends.append(at)
+        into.interfaces += [self._interface] * (len(starts) - before)
+        if len(starts) > before:
+            self._last = self._record(octets, starts[-1] - header)[0]
+        return Walked(at, damage=damage)
+
+    def resume(self, octets: bytearray, at: int, end: int, *, final: bool) -> int | None:
+        """Return the first place after `at` where packets seem to follow, None if there is none before `end`.
+
+        Seem to: several record headers in a row that are possible, within a day of the last good one.
+        Unless `final`, the last `room()` octets before `end` are left for a later call.
+        """
+        stop = end - self._size if final else end - self.room()
+        for found in self._possible.finditer(octets, at + 1, end):
+            if found.start() > stop or self._tries > _TRIES:
+                break
+            if self._follows(octets, found.start(), end, final=final):
+                return found.start()
+            self._tries += 1
+        return None
+
+    def room(self) -> int:
+        """Return how many octets `resume` must see after the place that it returns."""
+        return _CHAIN * (LONGEST + self._size)
+
+    @property
+    def _possible(self) -> re.Pattern[bytes]:
+        """Return what record headers look like: a time, ticks below a second, a size and a length that can be."""
+        fraction = r".[\x00-\x3b]" if self._units == 10**9 else r"[\x00-\x0f]\x00"
+        ticks, size, length = ".." + fraction, r"..[\x00-\x04]\x00", r"...\x00"
+        if self._order == ">":
+            fraction = r"[\x00-\x3b]." if self._units == 10**9 else r"\x00[\x00-\x0f]"
+            ticks, size, length = fraction + "..", r"\x00[\x00-\x04]..", r"\x00..."
+        some = r"(?!\x00{4})"
+        return re.compile(f"(?s)(?={some}.{{4}}{ticks}{some}{size}{some}{length})".encode("ascii"))
+
+    def _follows(self, octets: bytearray, at: int, end: int, *, final: bool) -> bool:
+        last = self._last
+        for _ in range(_CHAIN):
+            if at + self._size > end:
+                return final and at == end
+            seconds, ticks, size, length = self._record(octets, at)
+            if not (0 < size <= length <= _LONGEST_ON_WIRE and size <= LONGEST and ticks < self._units):
+                return False
+            if abs(seconds - (seconds if last is None else last)) > _DAY or not seconds:
+                return False
+            last = seconds
+            at += self._size + size
+        return at <= end
