@@ -155,11 +155,12 @@ class _Inverse:
         self._defaults.update({source: sorted(values)[0] for source, values in form.when})
         if isinstance(form.layout, Json):
             keys = (key.partition("|")[0] for key in schema.recognise.keys)
-            self._required = (*keys, *schema.recognise.any[:1])
+            self._required = tuple(keys)
+            self._one_of = schema.recognise.any
             for path, values in schema.recognise.equals.items():
                 self._defaults.setdefault(path, int(values[0]) if values[0].isdigit() else values[0])
         else:
-            self._required = ()
+            self._required, self._one_of = (), ()
         names = form.layout.names()
         if names is not None:
             self._defaults = {name: value for name, value in self._defaults.items() if name in names}
@@ -183,6 +184,8 @@ class _Inverse:
             out = {**self._header, **out}
         for name in self._required:
             out.setdefault(name, "")
+        if not any(name in out for name in self._one_of):
+            out.update(dict.fromkeys(self._one_of[:1], ""))
         return out
 
     def _set(self, spec: Field, value: Any) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
+from typing import TypeVar
 
 from imdswatch.address import Network
 from imdswatch.rule import Text
@@ -220,10 +221,55 @@ def any_of(parts: Iterable[Formula]) -> Formula:
                 return part
             why.update(dict.fromkeys(part.why))
         else:
-            found += [one for one in (part.parts if isinstance(part, AnyOf) else (part,)) if one not in found]
+            for one in part.parts if isinstance(part, AnyOf) else (part,):
+                _add(found, one)
     if not found:
         return Const(False, tuple(why))
     return found[0] if len(found) == 1 else AnyOf(tuple(found))
+
+
+def _add(found: list[Formula], part: Formula) -> None:
+    """Add an alternative; one list of values is easier to read, and quicker, than two on the same column."""
+    for at, other in enumerate(found):
+        if part == other:
+            return
+        if isinstance(part, Atom) and isinstance(other, Atom) and _place(part) == _place(other):
+            test = joined(other.test, part.test)
+            if test is not None:
+                found[at] = Atom(other.column, test, other.take, other.label)
+                return
+    found.append(part)
+
+
+def _place(atom: Atom) -> tuple[Column, str, str]:
+    return atom.column, atom.take, atom.label
+
+
+def joined(one: object, other: object) -> Test | None:
+    """Return the test for: one of two tests of the same kind holds; None where they are no lists of values."""
+    match one, other:
+        case (Inside(mine), Inside(more)):
+            return Inside(_union(mine, more))
+        case (Texts(mine), Texts(more)):
+            return Texts(_union(mine, more))
+        case (Paths(mine), Paths(more)):
+            return Paths(_union(mine, more))
+        case (Urls(mine), Urls(more)):
+            return Urls(_union(mine, more))
+        case (Hosts(mine, names), Hosts(more, others)):
+            return Hosts(_union(mine, more), _union(names, others))
+        case (Macs(mine), Macs(more)):
+            return Macs(_union(mine, more))
+        case (Numbers(mine), Numbers(more)):
+            return Numbers(_union(mine, more))
+    return None
+
+
+_Value = TypeVar("_Value")
+
+
+def _union(mine: tuple[_Value, ...], more: tuple[_Value, ...]) -> tuple[_Value, ...]:
+    return tuple(dict.fromkeys((*mine, *more)))
 
 
 def negated(part: Formula) -> Formula:
@@ -231,6 +277,20 @@ def negated(part: Formula) -> Formula:
     if isinstance(part, Const):
         return Const(not part.value)
     return part.part if isinstance(part, No) else No(part)
+
+
+def without_days(formula: Formula) -> Formula:
+    """Return the formula without its end dates, for places that keep them by themselves."""
+    match formula:
+        case Atom(_, Until()):
+            return TRUE
+        case No(part):
+            return negated(without_days(part))
+        case All(parts):
+            return all_of(map(without_days, parts))
+        case AnyOf(parts):
+            return any_of(map(without_days, parts))
+    return formula
 
 
 def atoms(formula: Formula) -> Iterator[Atom]:

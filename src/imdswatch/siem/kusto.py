@@ -148,11 +148,13 @@ class KustoBackend(Emitter):
 
     def hosts(self, atom: f.Atom, addresses: Sequence[str], names: Sequence[Text], guarded: bool) -> str:
         """Ask for all spellings of addresses in a host; a port may follow."""
-        regex = host_regex(addresses, names)
+        regex = host_regex(addresses, names, encoded=False)
         if atom.take == "host":
             inner = regex.replace(".*", "[^/?#]*")
-            return f'{_name(atom.column)} matches regex @"(?i)^({_SCHEME})?([^/?#]*@)?{inner}([/?#]|$)"'
-        return f'{_name(atom.column)} matches regex @"(?i)^{regex}$"'
+            regex = f"({_SCHEME})?([^/?#]*@)?{inner}([/?#]|$)"
+        else:
+            regex += "$"
+        return f'url_decode(url_decode({_name(atom.column)})) matches regex @"(?i)^{regex}"'
 
     def macs(self, atom: f.Atom, values: Sequence[str], guarded: bool) -> str:
         """Compare the digits alone, since products separate them differently."""

@@ -18,8 +18,6 @@ from imdswatch.siem.spelling import NOT_A_HOST, overlaps, single
 from imdswatch.site import ON_PREMISES, Site, Suppression
 
 _ENDPOINTS = tuple(single(text) for text in sorted(address.ENDPOINTS))
-_ASKS = ("http", "dns", "tls")
-"""Layers whose records are of a request: the source is whoever asked, never the endpoint."""
 _ANSWERED = STAGE_RANK["answered"]
 
 
@@ -31,9 +29,7 @@ def muted(planner: Planner, site: Site) -> f.Formula:
 class _Mute:
     def __init__(self, planner: Planner) -> None:
         self._planner = planner
-        source = planner.source
-        asks = source.schema.layer in _ASKS or source.naming.part == "web"
-        self._claim: f.Formula = f.FALSE if asks else self._inside("src_ip", _ENDPOINTS)
+        self._claim = self._inside("src_ip", _ENDPOINTS)
 
     def site(self, site: Site) -> f.Formula:
         parts = []

@@ -11,7 +11,7 @@ Longer than most: all kinds of test on all kinds of field are turned into column
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from imdswatch import address
 from imdswatch import rule as r
@@ -33,6 +33,7 @@ _KIN = {
     "access_key_id": ("role",),
     "response_code": ("access_key_id", "role"),
     "signing_key_id": ("access_key_id", "role"),
+    "resp_document": ("access_key_id", "role"),
     "nd_target": ("arp_opcode",),
     "method": ("url",),
     "user_agent": ("url",),
@@ -189,11 +190,22 @@ class Planner:
         typed = translated or _typed(field, test)
         if typed is None:
             return self.loses(text, f"a test of kind {type(test).__name__} cannot be asked of a SIEM")
-        found = [self.atom(column, typed, take, label, text) for column, take in self.columns(field)]
+        found: list[f.Formula] = []
+        refused: list[tuple[str, str]] = []
+        for column, take in self.columns(field):
+            try:
+                self.emitter.leaf(f.Atom(column, typed, take, label))
+            except CannotSay as refusal:
+                refused.append((take, str(refusal)))
+            else:
+                found.append(self.atom(column, typed, take, label, text))
+        for take, why in refused:
+            if not found or not take:  # what another column says as well is no loss
+                self.loses(text, why)
         partly = self.source.naming.partly.get(field)
         if partly and text:
             self.lost[f.Loss(text, partly)] = None
-        return f.any_of(found)
+        return f.any_of(found) if found or not refused else f.Const(False, (f.Loss(text, refused[0][1]),))
 
     def _mapped(self, field: str, test: r.Text | r.Bool) -> f.Test | None:
         """Return the test on what stands in the column, where the schema translates its values."""
@@ -277,7 +289,19 @@ class Planner:
         if not octets or not packets:
             return f.FALSE
         destination = next((column for column, _ in self.columns("dst_ip")), None)
-        return self.atom(octets[0][0], f.Excess(packets[0][0], destination), text=text)
+        excess = self.atom(octets[0][0], f.Excess(packets[0][0], destination), text=text)
+        return f.all_of([excess, *map(f.negated, self._elsewise("resp_ip_bytes"))])
+
+    def _elsewise(self, field: str) -> Iterator[f.Formula]:
+        """Yield the conditions of those variants of the schema in which a field is not read."""
+        for base in self.source.schema.bases:
+            for form in base.variants:
+                if field not in {spec.name for spec in form.fields.fields}:
+                    asked = []
+                    for source, values in form.when:
+                        texts = tuple(r.Text((value,), cased=True) for value in sorted(values))
+                        asked.append(self.atom(Column(source, "keyword"), f.Texts(texts)))
+                    yield f.all_of(asked)
 
     def _line(self, matches: Sequence[r.Match]) -> int:
         """Return the line of the rule's file on which the first value stands; 1 where it cannot be told."""
@@ -318,32 +342,13 @@ def _merged(field: str, matches: Sequence[r.Match]) -> list[r.Test | f.Test]:
     for match in matches:
         test = match.test if len(matches) == 1 else _typed(field, match.test) or match.test
         for at, before in enumerate(out):
-            joined = _joined(before, test)
+            joined = f.joined(before, test)
             if joined is not None:
                 out[at] = joined
                 break
         else:
             out.append(test)
     return out
-
-
-def _joined(one: r.Test | f.Test, other: r.Test | f.Test) -> f.Test | None:
-    match one, other:
-        case (f.Inside(mine), f.Inside(more)):
-            return f.Inside((*mine, *more))
-        case (f.Texts(mine), f.Texts(more)):
-            return f.Texts((*mine, *more))
-        case (f.Paths(mine), f.Paths(more)):
-            return f.Paths((*mine, *more))
-        case (f.Urls(mine), f.Urls(more)):
-            return f.Urls((*mine, *more))
-        case (f.Hosts(mine, names), f.Hosts(more, others)):
-            return f.Hosts((*mine, *more), (*names, *others))
-        case (f.Macs(mine), f.Macs(more)):
-            return f.Macs((*mine, *more))
-        case (f.Numbers(mine), f.Numbers(more)):
-            return f.Numbers((*mine, *more))
-    return None
 
 
 def _typed(field: str, test: r.Test | f.Test) -> f.Test | None:

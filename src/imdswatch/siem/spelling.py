@@ -94,6 +94,17 @@ def path_regex(patterns: Sequence[Text], *, encoded: bool) -> str:
     return f"({_TAKEN_BACK})*{whole}" if encoded else whole
 
 
+def left_again(patterns: Sequence[Text]) -> tuple[Text, ...]:
+    """Return patterns of paths that begin like one of these and step back at once: /latest/meta-data/../news."""
+    out = []
+    for pattern in patterns:
+        *head, last = pattern.parts
+        if last is Wild.ANY and head and isinstance(head[-1], str):
+            stem = head[-1].removesuffix("/")
+            out += [Text((*head[:-1], stem + "/..")), Text((*head[:-1], stem + "/../", Wild.ANY))]
+    return tuple(out)
+
+
 def _segments(pattern: Text) -> tuple[tuple[str | Wild, ...], ...]:
     """Split a pattern at its slashes; the slash before a segment belongs to it."""
     out: list[list[str | Wild]] = [[]]
@@ -176,13 +187,16 @@ def _char(char: str) -> str:
 # Hosts ------------------------------------------------------------------------------------------------------------
 
 
-def host_regex(addresses: Sequence[str], names: Sequence[Text]) -> str:
+def host_regex(addresses: Sequence[str], names: Sequence[Text], *, encoded: bool) -> str:
     """Return one expression for the whole of a lower-case host text, port allowed, that names any of these.
 
-    IPv4 addresses are found in the forms of inet_aton(3) (decimal, hex, octal, one to four parts, mixed), IPv6
-    addresses in every printed form, with or without brackets.
+    IPv4 addresses are found in the forms of inet_aton(3) (decimal, hex, octal, one to four parts, mixed, octets that
+    overflow), IPv6 addresses in every printed form, with or without brackets; with `encoded` also dotted decimal with
+    percent-encoding.
     """
     found = [_v4_host(one) for one in addresses if ":" not in one]
+    if encoded:
+        found += ["".join(map(_char, one)) for one in addresses if ":" not in one]
     for one in addresses:
         if ":" in one:
             found.append(rf"\[?{v6_regex(one)}(%[a-z0-9%]+)?\]?")
@@ -201,12 +215,14 @@ def _v4_host(text: str) -> str:
     for parts in (4, 3, 2, 1):
         last = value & ((1 << 8 * (5 - parts)) - 1)
         numbers = [*octets[: parts - 1], last]
-        forms.append(r"\.".join(_number(number) for number in numbers))
+        forms.append(r"\.".join(_number(number, wraps=parts == 4) for number in numbers))
     return f"({'|'.join(forms)})"
 
 
-def _number(number: int) -> str:
-    return f"({number}|0x0*{number:x}|0+{number:o})"
+def _number(number: int, *, wraps: bool) -> str:
+    """Return a number in decimal, hex and octal; an octet may overflow three digits, as some parsers let it."""
+    decimal = "|".join(str(more) for more in range(number, 1000 if wraps else number + 1, 256))
+    return f"({decimal}|0x0*{number:x}|0+{number:o})"
 
 
 def _mapped_forms(text: str) -> tuple[str, str]:
@@ -214,6 +230,40 @@ def _mapped_forms(text: str) -> tuple[str, str]:
     high, low = f"{value >> 16:x}", f"{value & 0xFFFF:x}"
     zeros = "(0*:)+"
     return f"{zeros}ffff:{literal(text)}", f"{zeros}ffff:0*{high}:0*{low}"
+
+
+def host_texts(addresses: Sequence[str], names: Sequence[Text]) -> tuple[Text, ...]:
+    """Return the usual ways to write these hosts, for languages without regular expressions; a port may follow.
+
+    Not all of inet_aton(3): decimal, hex and octal as one number or four, no mixtures.
+    """
+    out: list[Text] = []
+    for one in addresses:
+        forms = [one]
+        if ":" in one:
+            full = IPv6Address(one).exploded
+            short = ":".join(f"{int(group, 16):x}" for group in full.split(":"))
+            padded = ":".join("0" if not int(group, 16) else group for group in full.split(":"))
+            half = ":".join([*padded.split(":")[:-1], short.rpartition(":")[2]])
+            forms = [form for text in (one, short, half, padded, full) for form in (text, f"[{text}]")]
+        else:
+            value = int(IPv4Address(one))
+            octets = [value >> shift & 0xFF for shift in (24, 16, 8, 0)]
+            forms += [one + ".", str(value), f"{value:#x}", f"0{value:o}"]
+            forms += [
+                ".".join(f"{octet:#x}" for octet in octets),
+                ".".join(f"0{octet:o}" for octet in octets),
+            ]
+            mapped = (f"::ffff:{one}", f"::ffff:{value >> 16:x}:{value & 0xFFFF:x}")
+            forms += [form for text in mapped for form in (text, f"[{text}]")]
+        out += [Text((form,)) for form in forms]
+        out += [Text((f"{form}:", Wild.ANY)) for form in forms if ":" not in form or form.startswith("[")]
+    for name in names:
+        out.append(name)
+        if name.parts[-1] is not Wild.ANY:
+            out += [Text((*name.parts, "."))]
+            out += [Text((*name.parts, ":", Wild.ANY)), Text((*name.parts, ".:", Wild.ANY))]
+    return tuple(out)
 
 
 def v6_regex(text: str) -> str:
