@@ -14,7 +14,8 @@ QUOTED = b"\x45" + bytes(27)
 @pytest.mark.parametrize(
     ("kind", "code", "prohibited"),
     [
-        (3, 0, False), (3, 1, False), (3, 3, False), (3, 9, True), (3, 10, True), (3, 13, True), (11, 0, False), (12, 0, False),
+        (3, 0, False), (3, 1, False), (3, 3, False), (3, 9, True), (3, 10, True), (3, 13, True),
+        (11, 0, False), (12, 0, False),
     ],
 )  # fmt: skip
 def test_errors(kind: int, code: int, prohibited: bool) -> None:

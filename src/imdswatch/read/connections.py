@@ -103,7 +103,7 @@ class Connections:
                 name = talk.hello.feed(event.octets, event.packet)
                 if name is not None:
                     yield from self._server_name(talk, name, event.packet)
-        if talk.hello is not None and talk.hello.tls:
+        if talk.hello is not None and talk.hello.tls and not talk.inner:
             return
         parser = talk.parser(reading)
         if not parser.tunnel:
