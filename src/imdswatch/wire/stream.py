@@ -112,6 +112,11 @@ class Stream:
             if self._ahead_since is None and (self.next is None or position > self.next):
                 self._ahead_since = count
 
+    def finish(self, position: int) -> None:
+        """Note the FIN of this side; another one counts only if the stream went on behind the first."""
+        if self.fin is None or (self.next is not None and self.next > self.fin):
+            self.fin = position
+
     def lacks(self, packet: Packet) -> bool:
         """Say whether a packet of the other side acknowledges octets of this one that have not come."""
         if not packet.flags & ACK or self.next is None:

@@ -140,8 +140,8 @@ class Tcp:
             mine.near = start
         if live.early:
             self._release(live, events)
-        if flags & FIN and mine.fin is None:
-            mine.fin = start + size
+        if flags & FIN:
+            mine.finish(start + size)
         if mine.waiting or mine.fin is not None:
             self._go_on(live, direction, packet, events)
         if flags & RST:
@@ -264,9 +264,9 @@ class Tcp:
         while stream.due(live.connection.packets):
             self._deliver(live, direction, stream.skip(), packet, events)
         fin = stream.fin
-        if fin is None or stream.ended or (stream.next is None and stream.waiting):
+        if fin is None or stream.ended or stream.acked != fin + 1:
             return
-        if (stream.next is None or stream.next >= fin) and stream.acked is not None and stream.acked > fin:
+        if stream.next == fin or (stream.next is None and not stream.waiting):
             stream.ended = True
             events.append(Ended(live.connection, direction))
 
