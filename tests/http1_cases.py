@@ -10,11 +10,12 @@ line was cut, and `-` for the side that was not seen. Sources: RFC 9110, RFC 911
 from __future__ import annotations
 
 import gzip
+import random
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from imdswatch.wire.http1 import Conversation, Exchange
+from imdswatch.wire.http1 import Conversation, Exchange, Request, Response
 
 C, S = 0, 1
 
@@ -70,6 +71,29 @@ def run(
             for piece in pieces(item[1]):
                 found += conversation.feed(item[0], piece, None)
     return found + conversation.close(finished=finished), conversation
+
+
+def whole(octets: bytes) -> list[bytes]:
+    return [octets]
+
+
+def single(octets: bytes) -> list[bytes]:
+    return [octets[at : at + 1] for at in range(len(octets))]
+
+
+def ragged(octets: bytes) -> list[bytes]:
+    dice = random.Random(len(octets))
+    pieces = []
+    while octets:
+        size = dice.choice((1, 2, 3, 7, 20, 60))
+        pieces.append(octets[:size])
+        octets = octets[size:]
+    return pieces
+
+
+def only(found: list[Exchange]) -> tuple[Request, Response]:
+    (exchange,) = found
+    return exchange.request, exchange.response
 
 
 def get(
