@@ -2,7 +2,8 @@
 
 Ariel Query Language Guide, "Sample AQL queries": SELECT, FROM, WHERE, GROUP BY, HAVING, ORDER BY, LIMIT, then the
 time frame, in this order. "Quotation marks": single for texts and for aliases after AS, double for names. "AQL
-logical and comparison operators" lists the operators; AND binds before OR and NOT before both, as in SQL.
+logical and comparison operators" lists the operators; AND binds before OR and NOT before both, as in SQL. Longer
+than most because it is one grammar.
 """
 
 from __future__ import annotations
