@@ -3,8 +3,7 @@
 Search Reference, "search": terms are ANDed; parentheses, then NOT, then OR, then AND ("Boolean expressions");
 operators are capital letters; `field=value`, `!=`, comparisons, `IN (…)`, CIDR, `*`; anything else is looked for
 in `_raw`. Values compare without case, field names with it (Search Manual, "Use the search command").
-Longer than most because reading and
-answering one small language belong on one page.
+Longer than most because reading and answering one small language belong on one page.
 """
 
 from __future__ import annotations
