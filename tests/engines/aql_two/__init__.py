@@ -1,4 +1,4 @@
-"""Evaluates QRadar's AQL over small lists of events and flows by its documented semantics: the second of two evaluators.
+"""Evaluates QRadar's AQL over small lists of events and flows by its documented semantics, the second way.
 
 Nothing here is QRadar, and no QRadar has been asked: every rule stands with the page of IBM's Ariel Query Language
 guide that states it. Where the guide leaves a place open, `strict=True` raises `Undocumented` if the answer depends on

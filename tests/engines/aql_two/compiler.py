@@ -45,7 +45,6 @@ class Compiler:
     used: dict[str, str] = field(default_factory=dict)
     functions: dict[str, Call] = field(default_factory=dict)
     aliases: dict[str, Value] = field(default_factory=dict)
-    prefer_alias: bool = False
 
     def undocumented(self, what: str, node: exp.Expression) -> None:
         """Raise in a strict run; else the first reading holds."""
@@ -131,12 +130,10 @@ class Compiler:
         name = node.name
         key = name.casefold()
         alias = self.aliases.get(key)
-        if alias and (self.prefer_alias or key not in self.columns):
+        if alias and (self.readings.names == "alias" or key not in self.columns):
             return alias
         if key not in self.columns:
             raise AqlError(f"unknown column {name!r}", place(node))
-        if alias and alias.sql != sql_name(key):
-            self.undocumented(f"whether {name!r} in WHERE is the column or the alias of that name", node)
         self.used[key] = self.columns[key]
         return Value(sql_name(key), self.columns[key])
 
@@ -207,7 +204,7 @@ class Compiler:
         if held is None:
             raise AqlError(f"{value.literal!r} is no IP address", place(node))
         self.fitting(other, ":" in held, node)
-        return quoted(held)
+        return quoted(held if self.readings.addresses == "value" else value.literal)
 
     def fitting(self, column: Value, six: bool, node: exp.Expression) -> None:
         """sourceip and destinationip hold IPv4, sourcev6 and destinationv6 hold IPv6 (event and flow fields)."""

@@ -138,7 +138,6 @@ def _answered(tree: exp.Select, source: list[Event], compiler: Compiler) -> list
     condition = compiler.condition(tree.args["where"].this) if tree.args.get("where") else None
     if condition and condition.aggregate:
         raise AqlError("an aggregate in WHERE; it belongs into HAVING", place(tree.args["where"]))
-    compiler.prefer_alias = True
     groups = [
         compiler.value(_named(node))
         for node in (tree.args["group"].expressions if tree.args.get("group") else [])

@@ -50,9 +50,8 @@ def network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
 
 def in_cidr(cidr: str, text: str) -> bool:
     """INCIDR: "Filters on IP addresses that are in the specified CIDR range", IPv4 or IPv6."""
-    held, wanted = address(text), network(cidr)
-    found = ipaddress.ip_address(held) if held else None
-    return found is not None and found.version == wanted.version and found in wanted
+    held = address(text)
+    return held is not None and ipaddress.ip_address(held) in network(cidr)
 
 
 def date_format(milliseconds: int, form: str) -> str:

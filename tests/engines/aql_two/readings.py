@@ -16,6 +16,8 @@ class Readings:
     unequal_null: str = "null"
     matches: str = "full"
     ungrouped: str = "first"
+    names: str = "column"
+    addresses: str = "value"
 
 
 OPEN: dict[str, tuple[str, str]] = {
@@ -34,5 +36,13 @@ OPEN: dict[str, tuple[str, str]] = {
     "ungrouped": (
         "last",
         "which row of a group gives a selected column that is not in GROUP BY. Use FIRST or MIN",
+    ),
+    "names": (
+        "alias",
+        "whether a name that is a column and an alias is the column. Give the alias another name",
+    ),
+    "addresses": (
+        "text",
+        "whether an address compares by value or as it is written. Write it in its short form, or INCIDR",
     ),
 }

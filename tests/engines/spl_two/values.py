@@ -67,7 +67,7 @@ def in_network(network: Network, value: Any) -> bool:
         address = ipaddress.ip_address(text_of(value))
     except ValueError:
         return False
-    return address.version == network.version and address in network
+    return address in network
 
 
 @functools.cache
