@@ -152,7 +152,8 @@ def _by_members(members: dict[str, str], asked: bool, role: str | None, whole: b
     number = _shown(_ACCOUNT, get("AccountId"))
     code = _shown(_WORD, get("Code"))
     key, secret = "AccessKeyId" in members, "SecretAccessKey" in members
-    if (key and (secret or asked)) or (not whole and (key or secret)):
+    rest = asked and not members.keys().isdisjoint(("AccountId", "Expiration"))
+    if (key and (secret or asked)) or (not whole and (key or secret or rest)):
         return Document(
             "credentials",
             access_key_id=_shown(_KEY_ID, get("AccessKeyId")),
