@@ -2,7 +2,7 @@
 
 Pure; it never raises, whatever the octets are; linear. The hello may be spread over records and may be cut: a name that
 stands there whole is found, a cut one is not. With Encrypted Client Hello this is the outer name, the only one to see.
-Sources: RFC 8446 4.1.2 and 5.1, RFC 6066 3 (server_name), RFC 9849 (ECH), RFC 8701 (GREASE).
+Sources: RFC 8446 4.1.2 and 5.1, RFC 6066 3 (server_name), draft-ietf-tls-esni (ECH), RFC 8701 (GREASE).
 """
 
 from __future__ import annotations
