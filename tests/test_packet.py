@@ -151,7 +151,14 @@ def test_every_tunnel_leads_to_the_packet_inside(case: str) -> None:
     assert packet.ip_bytes == len(INNER6 if ":" in (packet.dst or "") else INNER4)
     assert packet.tunnels == tunnels
     assert packet.vlan == vlan
-    macs = ("02:aa:00:00:00:01", "02:aa:00:00:00:02") if bridged else (f.VICTIM_MAC, f.RESPONDER_MAC)
+    macs: tuple[str | None, str | None] = (
+        None,
+        None,
+    )  # those of a tunnel over IP are its ends', not the packet's
+    if bridged:
+        macs = "02:aa:00:00:00:01", "02:aa:00:00:00:02"
+    elif tunnels[0].partition(":")[0] in ("mpls", "pppoe"):
+        macs = f.VICTIM_MAC, f.RESPONDER_MAC
     assert (packet.src_mac, packet.dst_mac) == macs
 
 
@@ -161,7 +168,8 @@ def test_vlans_are_told_outer_first_and_a_priority_is_no_vlan() -> None:
     assert one(f.frame(f.ethernet(INNER4, vlans=[(0x9100, 7), (0x8100, 8)]))).vlan == (7, 8)
     assert one(f.frame(f.ethernet(INNER4, vlans=[(0x8100, 0xA000)]))).vlan == ()
     tagged = f.ethernet(outer(f.udp(f.vxlan(MIRRORED), 5, 4789), 17), vlans=[(0x8100, 3)])
-    assert one(f.frame(tagged)).vlan == (3,)
+    assert one(f.frame(tagged)).vlan == ()  # the tunnel's, not the victim's
+    assert one(f.frame(f.ethernet(f.mpls(INNER4, 16), f.MPLS, vlans=[(0x8100, 3)]))).vlan == (3,)
     inner_tagged = f.ethernet(outer(f.udp(f.vxlan(TAGGED), 5, 4789), 17), vlans=[(0x8100, 3)])
     assert one(f.frame(inner_tagged)).vlan == (42,)
     assert read(f.frame(f.ethernet(INNER4, vlans=[(0x8100, n) for n in range(1, 20)]))) == ()

@@ -16,7 +16,7 @@ CLIENT, SERVER = 0, 1
 
 @dataclass(slots=True, eq=False)
 class Side:
-    """One end of a connection and what it sent; `mac` and `ttl` are of the first packet that it sent itself."""
+    """One end of a connection and what it sent; `mac` and `ttl` are of the first of its own packets that has them."""
 
     ip: str
     port: int

@@ -223,11 +223,21 @@ def _network(around: _Around, protocol: int, data: bytes, at: int, end: int, wir
 def _tunnel(
     around: _Around, inner: tunnels.Inner | None, data: bytes, end: int, wire: int
 ) -> tuple[Packet, ...]:
+    """Go on with what a tunnel carries."""
     if inner is None or len(around.tunnels) == _MOST_TUNNELS:
         return ()
-    vlan = (inner.vlan,) if inner.vlan else around.vlan
-    around = around._replace(vlan=vlan, tunnels=(*around.tunnels, inner.name))
+    around = around._replace(tunnels=(*around.tunnels, inner.name))
     return _network(around, inner.protocol, data, inner.at, end, wire)
+
+
+def _over_ip(
+    around: _Around, inner: tunnels.Inner | None, data: bytes, end: int, wire: int
+) -> tuple[Packet, ...]:
+    """Go on with what a tunnel over IP carries: MACs and VLAN of the outside are those of the tunnel's two ends."""
+    if inner is None:
+        return ()
+    around = around._replace(src_mac=None, dst_mac=None, vlan=(inner.vlan,) if inner.vlan else ())
+    return _tunnel(around, inner, data, end, wire)
 
 
 def _arp(around: _Around, data: bytes, at: int, end: int) -> tuple[Packet, ...]:
@@ -363,7 +373,7 @@ def _transport(
             claimed = at + length
             stop = min(stop, claimed)
         below = tunnels.UDP_PORTS.get(dport)
-        if below is not None and (inner := _tunnel(around, below(data, start, stop), data, stop, claimed)):
+        if below is not None and (inner := _over_ip(around, below(data, start, stop), data, stop, claimed)):
             return inner
         return (
             Packet(
@@ -380,7 +390,7 @@ def _transport(
             ),
         )  # fmt: skip
     read = _TUNNELS.get(protocol)
-    if read is not None and (inner := _tunnel(around, read(data, at, stop), data, stop, claimed)):
+    if read is not None and (inner := _over_ip(around, read(data, at, stop), data, stop, claimed)):
         return inner
     return (_other(around, ip),)
 

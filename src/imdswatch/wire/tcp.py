@@ -370,8 +370,10 @@ def _account(connection: Connection, side: Side, packet: Packet) -> None:
     side.octets += len(packet.payload) + packet.missing
     side.ip_octets += packet.ip_bytes
     side.flags |= packet.flags
+    if side.mac is None:
+        side.mac = packet.src_mac
     if side.ttl is None:
-        side.mac, side.ttl = packet.src_mac, packet.ttl
+        side.ttl = packet.ttl
     if not connection.vlan and packet.vlan:
         connection.vlan = packet.vlan
 
