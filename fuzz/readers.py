@@ -1,0 +1,181 @@
+"""What is fuzzed: one function for each reader of octets that somebody else may have written.
+
+A function takes any octets, gives them to its reader and asserts what must hold of the answer: nothing is raised, the
+answer does not depend on how octets were cut, no secret is in it, what is kept is bounded. Each is deterministic.
+How octets stand for several packets or segments is said at `pieces`, so that a fuzzer can learn it and seeds can be
+made (`seeds.py`). tests/test_fuzz_regressions.py calls the same functions without a fuzzer.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from imdswatch import documents
+from imdswatch.read.captures import packets_of
+from imdswatch.read.dialogues import Dialogues
+from imdswatch.read.packets import LONGEST, Packets
+from imdswatch.read.reader import Budget
+from imdswatch.read.streams import Stream
+from imdswatch.wire import arp, dhcp, dns, icmp, nd, tls
+from imdswatch.wire.frame import Frame
+from imdswatch.wire.http1 import Conversation
+from imdswatch.wire.packet import Fragments, decode, flush
+from imdswatch.wire.tcp import Data, Gap, Tcp
+
+LINKTYPES = (1, 113, 276, 101, 0, 108, 9, 228, 229, 105, 12, 127)
+_SECRET = re.compile(rb'"(?:SecretAccessKey|Token)"\s*:\s*"(FAKE[!#-\[\]-~]{12,})"')
+
+
+def pieces(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield octets as pieces: one octet of choice, two of length (big-endian), then so many; the last may be short."""
+    at = 0
+    while at + 3 <= len(data):
+        size = int.from_bytes(data[at + 1 : at + 3])
+        yield data[at], data[at + 3 : at + 3 + size]
+        at += 3 + size
+
+
+def frames(data: bytes) -> Iterator[Frame]:
+    """Yield pieces as frames: the choice is the link type (low four bits) and how much was cut off (high four)."""
+    for number, (choice, octets) in enumerate(pieces(data), 1):
+        link = LINKTYPES[(choice & 15) % len(LINKTYPES)]
+        yield Frame(number, number / 100, octets, len(octets) + (choice >> 4) * 7, link)
+
+
+def _captured(data: bytes, size: int) -> list[tuple[int, bytes]]:
+    found: list[tuple[int, bytes]] = []
+    stream = Stream("fuzz", io.BytesIO(data), 0.0, Budget(), capture=True)
+    for part in packets_of(stream, size=size):
+        if isinstance(part, Packets):
+            for index in range(len(part)):
+                frame = part.frame(index)
+                found.append((frame.number, frame.data))
+        else:
+            word, number = part.position.split(" ")
+            assert word == "byte", part
+            assert 0 <= int(number) <= len(data), part
+            assert part.reason
+    return found
+
+
+def capture(data: bytes) -> None:
+    """Containers: pcap and pcapng."""
+    found = _captured(data, 2 * LONGEST)
+    assert [number for number, _ in found] == list(range(1, len(found) + 1))
+    assert all(octets in data for _, octets in found)
+
+
+def packet(data: bytes) -> None:
+    """Link layers, tunnels, IP, fragments, TCP."""
+    fragments, tcp = Fragments(1 << 16), Tcp(connections=8, octets=1 << 16)
+    given = 0
+    for frame in frames(data):
+        given += len(frame.data)
+        for one in decode(frame, fragments):
+            assert len(one.payload) <= given
+            if one.kind == "tcp":
+                _streams(tcp.push(one))
+    for one in flush(fragments):
+        if one.kind == "tcp":
+            _streams(tcp.push(one))
+    _streams(tcp.end())
+
+
+def _streams(events: list[Any]) -> None:
+    for event in events:
+        if isinstance(event, Data):
+            assert event.octets
+            assert event.direction in (0, 1)
+        elif isinstance(event, Gap):
+            assert event.length > 0
+
+
+def dialogue(data: bytes) -> None:
+    """From frames to events: everything together."""
+    dialogues = Dialogues()
+    for frame in frames(data):
+        for seen in dialogues.push(frame):
+            assert 1 <= seen.number <= frame.number
+    dialogues.end()
+
+
+def _conversation(parts: list[tuple[int, bytes]], octets_each: int) -> list[str]:
+    talk = Conversation(from_start=True)
+    told: list[Any] = []
+    for choice, octets in parts:
+        side = choice & 1
+        if choice & 0x80:
+            told += talk.gap(side, len(octets) + 1)
+            continue
+        for at in range(0, len(octets), octets_each):
+            told += talk.feed(side, octets[at : at + octets_each], None)
+    told += talk.close()
+    return [repr(one) for one in told]
+
+
+def http(data: bytes) -> None:
+    """HTTP/1 of both directions: bit 0 of the choice is the direction, bit 7 a gap of so many octets."""
+    parts = list(pieces(data))
+    whole = _conversation(parts, 1 << 16)
+    if len(data) < 512:
+        assert whole == _conversation(parts, 1)
+    if b"FAKE-TOKEN-NOT-REAL" in data and data.count(b"FAKE-TOKEN-NOT-REAL") == data.count(
+        b"\nX-aws-ec2-metadata-token: FAKE-TOKEN-NOT-REAL\r\n"
+    ):
+        assert all("FAKE-TOKEN-NOT-REAL" not in one for one in whole if "X-aws-ec2-metadata-token" in one)
+
+
+def dhcp_reply(data: bytes) -> None:
+    """DHCP: options 121 and 249, wherever they hide."""
+    dhcp.read(data)
+
+
+def neighbour(data: bytes) -> None:
+    """ICMPv6 neighbour discovery and router advertisements, ICMP errors and redirects, ARP."""
+    nd.read(data)
+    nd.redirect(data)
+    for v6 in (False, True):
+        icmp.read(data, v6=v6)
+    arp.read(data)
+
+
+def lookup(data: bytes) -> None:
+    """DNS over UDP, and over TCP."""
+    dns.read(data)
+    for message in dns.messages(data):
+        assert message in data
+        dns.read(message)
+
+
+def hello(data: bytes) -> None:
+    """TLS: the server name of a ClientHello, also one that is cut."""
+    name = tls.server_name(data)
+    tls.is_client_hello(data[:6])
+    assert name is None or name.isprintable()
+
+
+def document(data: bytes) -> None:
+    """Bodies of the metadata service: the first line is the path that was asked."""
+    path, _, body = data.partition(b"\n")
+    asked = path.decode("latin-1")
+    for whole in (True, False):
+        found = documents.read(asked, body, whole=whole)
+        shown = repr(found).encode()
+        for secret in _SECRET.findall(body):
+            assert body.count(secret) > 1 or secret in path or secret not in shown
+
+
+READERS: dict[str, Callable[[bytes], None]] = {
+    "capture": capture,
+    "packet": packet,
+    "http": http,
+    "dhcp": dhcp_reply,
+    "nd": neighbour,
+    "dns": lookup,
+    "tls": hello,
+    "documents": document,
+    "dialogue": dialogue,
+}

@@ -1,0 +1,184 @@
+"""Fuzzes the readers of captures, guided by coverage: `run.py [READER…] --runs N --quiet N --seconds N --seed N`.
+
+Each reader runs in a process of its own under Atheris (libFuzzer), until it has made `--runs` executions and found no
+new edge in the last `--quiet` of them, or until `--seconds` are over. Prints executions, edges, features and the seed.
+What the fuzzer learns stays in .cache/fuzz/corpus, so that the next campaign goes on; what breaks a reader is kept in
+.cache/fuzz/found and belongs into fuzz/found once it is understood: tests/test_fuzz_regressions.py replays that folder.
+`--record` writes the figures into fuzz/results.json and docs/fuzzing.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+CACHE = ROOT / ".cache" / "fuzz"
+RESULTS, PAGE = HERE / "results.json", ROOT / "docs" / "fuzzing.md"
+NAMES = ("capture", "packet", "http", "dhcp", "nd", "dns", "tls", "documents", "dialogue")
+LENGTHS = {"capture": 4096, "packet": 4096, "dialogue": 4096, "http": 4096, "documents": 2048}
+"""Longest input in octets; 1024 for the others."""
+TELL = 50_000
+"""Executions after which a reader says how many there were."""
+
+_STATUS = re.compile(r"#(\d+)\s+\w+\s+cov: (\d+) ft: (\d+)")
+_SAID = re.compile(r"executions (\d+)$")
+_BROKEN = re.compile(r"ERROR: libFuzzer: (.*)|Uncaught Python exception")
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """What one campaign did. `quiet` is the number of executions since the last new edge."""
+
+    reader: str
+    seed: int
+    executions: int = 0
+    edges: int = 0
+    features: int = 0
+    quiet: int = 0
+    seconds: int = 0
+    broken: str = ""
+
+
+def options() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("readers", nargs="*", choices=(*NAMES, []), metavar="READER", help=", ".join(NAMES))
+    parser.add_argument("--runs", type=int, default=10_000_000)
+    parser.add_argument("--quiet", type=int, default=1_000_000)
+    parser.add_argument("--seconds", type=int, default=0, help="stop here in any case (0: never)")
+    parser.add_argument("--seed", type=int, default=20251008)
+    parser.add_argument("--record", action="store_true")
+    parser.add_argument("--child", metavar="READER", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def fuzz(reader: str, given: argparse.Namespace) -> Campaign:
+    """Run one campaign in a process of its own, and watch it."""
+    learnt, found, seeds = CACHE / "corpus" / reader, CACHE / "found", HERE / "corpus" / reader
+    for folder in (learnt, found):
+        folder.mkdir(parents=True, exist_ok=True)
+    words = [
+        sys.executable, __file__, "--child", reader, str(learnt), str(seeds), f"-seed={given.seed}",
+        f"-max_len={LENGTHS.get(reader, 1024)}", "-timeout=10", "-rss_limit_mb=1024", "-print_final_stats=1",
+        f"-artifact_prefix={found}/{reader}-",
+    ]  # fmt: skip
+    began, state, news = time.monotonic(), Campaign(reader, given.seed), 0
+    with subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as child:
+        assert child.stderr is not None
+        stopped = False
+        for line in child.stderr:
+            if match := _STATUS.search(line):
+                count, edges, features = map(int, match.groups())
+                if edges > state.edges:
+                    news = count
+                state = replace(
+                    state, executions=max(count, state.executions), edges=edges, features=features
+                )
+            elif match := _SAID.search(line.rstrip()):
+                state = replace(state, executions=int(match[1]))
+            elif match := _BROKEN.search(line):
+                state = replace(state, broken=state.broken or match[0].strip())
+            spent = time.monotonic() - began
+            state = replace(state, quiet=state.executions - news, seconds=round(spent))
+            done = state.executions >= given.runs and state.quiet >= given.quiet
+            if not stopped and (done or (given.seconds and spent >= given.seconds)):
+                stopped = True
+                child.send_signal(signal.SIGINT)  # libFuzzer ends in order
+    return replace(
+        state, broken="" if stopped and state.broken.startswith("KeyboardInterrupt") else state.broken
+    )
+
+
+def child(reader: str, words: list[str]) -> None:
+    """Fuzz in this process; does not return."""
+    import atheris
+
+    sys.path.insert(0, str(ROOT / "src"))
+    with atheris.instrument_imports(include=["imdswatch"]):
+        import readers
+    one, count = readers.READERS[reader], 0
+
+    def run(data: bytes) -> None:
+        nonlocal count
+        count += 1
+        if not count % TELL:
+            sys.stderr.write(f"executions {count}\n")
+            sys.stderr.flush()
+        one(data)
+
+    atheris.Setup([sys.argv[0], *words], run)
+    atheris.Fuzz()
+
+
+def line(campaign: Campaign) -> str:
+    """Return what is printed of a campaign."""
+    rate = campaign.executions // max(campaign.seconds, 1)
+    text = (
+        f"{campaign.reader}: {campaign.executions} executions, {campaign.edges} edges, {campaign.features} features, "
+        f"seed {campaign.seed}, {campaign.seconds} s ({rate}/s); no new edge in the last {campaign.quiet} executions"
+    )
+    return (
+        f"{text}\n    BROKEN: {campaign.broken}; the input is in {CACHE / 'found'}"
+        if campaign.broken
+        else text
+    )
+
+
+def record(campaigns: list[Campaign]) -> None:
+    """Keep the figures: of each reader the campaign that was recorded last."""
+    kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    made = {
+        "python": platform.python_version(),
+        "atheris": version("atheris"),
+        "date": time.strftime("%Y-%m-%d"),
+    }
+    kept |= {one.reader: {**asdict(one), **made} for one in campaigns}
+    RESULTS.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
+    PAGE.write_text(page(kept), encoding="utf-8")
+
+
+def page(kept: dict[str, dict[str, object]]) -> str:
+    """Return docs/fuzzing.md."""
+    rows = []
+    for name in NAMES:
+        one = kept.get(name)
+        if one is None:
+            rows.append(f"| `{name}` | not run yet | | | | | |")
+            continue
+        cells = (f"{one[key]:,}" for key in ("executions", "edges", "features", "quiet"))
+        rows.append(
+            f"| `{name}` | {' | '.join(cells)} | {one['seed']} | {one['date']}, {one['seconds']:,} s |"
+        )
+    return (HERE / "page.md").read_text(encoding="utf-8").replace("{{rows}}", "\n".join(rows))
+
+
+def main() -> int:
+    """Run the campaigns that were asked for, one after the other."""
+    if "--child" in sys.argv[1:2]:
+        child(sys.argv[2], sys.argv[3:])
+    given = options()
+    campaigns = []
+    for reader in given.readers or NAMES:
+        campaigns.append(fuzz(reader, given))
+        sys.stdout.write(line(campaigns[-1]) + "\n")
+        sys.stdout.flush()
+    if given.record:
+        record(campaigns)
+    return 1 if any(campaign.broken for campaign in campaigns) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
