@@ -105,7 +105,7 @@ def kleene(tree: Tree, row: dict[str, Any]) -> float:
 
 
 @given(trees, st.booleans())
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_where_is_a_truth_table(tree: Tree, with_null: bool) -> None:
     values = (None, 0, 1) if with_null else (0, 1)
     rows = [

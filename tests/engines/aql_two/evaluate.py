@@ -194,7 +194,7 @@ def _named(node: exp.Expression) -> exp.Expression:
 
 def _executed(statement: str, source: list[Event], compiler: Compiler) -> list[tuple[Any, ...]]:
     """Let DuckDB answer; an error that a function of ours raises comes back as it was."""
-    connection = duckdb.connect()
+    connection = duckdb.connect(config={"threads": 1})
     raised: list[AqlError] = []
     try:
         _registered(connection, compiler, raised)
