@@ -26,7 +26,7 @@ from http1_cases import (
     summary,
     whole,
 )
-from imdswatch.wire.http1 import Conversation
+from imdswatch.wire.http1 import MAX_HELD, Conversation
 
 PIECES = [whole, single, ragged]
 
@@ -337,3 +337,36 @@ def test_an_upgrade_is_a_tunnel_once_it_is_granted(pieces) -> None:
     assert not declined.tunnel
     found, _ = run((upgrade, get("/b")), pieces)
     assert [summary(exchange) for exchange in found] == ["GET /chat | -", "GET /b | -"]
+
+
+def test_what_waits_for_the_answer_to_a_connect_is_bounded() -> None:
+    conversation = Conversation()
+    conversation.feed(C, get("h:443", method="CONNECT")[1], None)
+    found = []
+    for _ in range(200):
+        found += conversation.feed(C, b"\x17\x03\x03" * 200, None)
+    assert [summary(exchange) for exchange in found] == ["CONNECT h:443 | -"]
+    assert conversation.tunnel
+    assert 0 < len(conversation.take_tunnelled(C)) <= MAX_HELD
+    assert conversation.gap(C, 100) == []
+
+
+@pytest.mark.parametrize("pieces", [whole, single])
+def test_a_gap_before_the_answer_to_a_connect_leaves_the_tunnel(pieces) -> None:
+    sent = (
+        get("h:443", method="CONNECT"),
+        (C, b"\x16\x03"),
+        Gap(C, 5),
+        (C, b"xyz"),
+        (S, b"HTTP/1.1 200 OK\r\n\r\n"),
+    )
+    found, conversation = run(sent, pieces)
+    assert [summary(exchange) for exchange in found] == ["CONNECT h:443 | 200 0"]
+    assert conversation.take_tunnelled(C) == b"\x16\x03xyz"
+
+
+@pytest.mark.parametrize("coding", ["br", "zstd", "gzip, gzip, gzip, gzip, gzip"])
+def test_a_coding_that_cannot_be_undone_gives_no_document(coding: str) -> None:
+    _, response = only(run((get(ROLE_PATH), ok(CREDENTIALS, f"Content-Encoding: {coding}")), whole)[0])
+    assert (response.document, response.complete) == (None, True)
+    assert response.header("content-encoding") == coding

@@ -59,6 +59,18 @@ def test_headers_beyond_the_limit_still_frame_the_body() -> None:
     assert (request.complete, request.body_length) == (True, 3)
 
 
+@pytest.mark.parametrize("pieces", [whole, single])
+def test_a_head_of_too_many_lines_is_given_up(pieces) -> None:
+    lines = b"a:b\r\n" * 5000
+    asked = (C, b"GET /a HTTP/1.1\r\n" + lines + b"\r\n")
+    found, _ = run((asked, get("/b"), ok(b"1")), pieces)
+    assert [summary(exchange) for exchange in found] == ["GET /a~ | 200 1", "GET /b | -"]
+    found, _ = run((get(), (S, b"HTTP/1.1 200 OK\r\n" + lines)), pieces)
+    request, response = only(found)
+    assert request.complete
+    assert (response.status, response.complete) == (200, False)
+
+
 def test_requests_without_end_are_let_go() -> None:
     conversation = Conversation()
     found = []
@@ -128,7 +140,7 @@ def test_memory_is_bounded_whatever_comes(head: str, block: str) -> None:
     conversation = Conversation()
     for direction in (C, S):
         conversation.feed(direction, HEADS[head], None)
-        for at in range(200):
+        for at in range(90):
             conversation.feed(direction, HOSTILE[block] * 5, at)
     assert len(pickle.dumps(conversation)) < MAX_KEPT + 2 * MAX_HELD + 100_000
 
