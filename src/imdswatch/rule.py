@@ -213,13 +213,17 @@ def matches(node: Node) -> Iterator[Match]:
 
 
 @cache
-def aliases() -> Mapping[str, str]:
-    """Return alias field name → canonical field name, from data/aliases.yml."""
+def alias_groups() -> Mapping[str, Mapping[str, str]]:
+    """Return source of names → alias field name → canonical field name, from data/aliases.yml."""
     text = files("imdswatch").joinpath("data/aliases.yml").read_text(encoding="utf-8")
-    table: dict[str, str] = {}
-    for group in yaml.load(text, Loader=_LOADER).values():
-        table.update(group)
-    return table
+    groups: dict[str, dict[str, str]] = yaml.load(text, Loader=_LOADER)
+    return groups
+
+
+@cache
+def aliases() -> Mapping[str, str]:
+    """Return alias field name → canonical field name, of all groups."""
+    return {alias: field for group in alias_groups().values() for alias, field in group.items()}
 
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-from imdswatch.errors import UsageError
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from imdswatch.siem.content import Content, Request
@@ -17,19 +15,17 @@ if TYPE_CHECKING:
 TARGETS = {
     "elastic": "imdswatch.siem.elastic",
     "sentinel": "imdswatch.siem.sentinel",
+    "sigma": "imdswatch.siem.sigma",
 }
-"""Name of a target → the module with its `LANGUAGES` (word → Emitter class, the usual one first) and its `tree`."""
+"""Name of a target → the module with its `LANGUAGES` (word → Emitter class, the usual one first) and its `tree`. One
+whose content is no query over columns has a `build` of its own, and `SCHEMAS` that say what it builds."""
 
 
 def export(target: str, request: Request) -> Content:
     """Return all queries of a target, and why there are none where there are none; raises UsageError, SchemaError."""
-    from imdswatch.siem.export import build
+    from imdswatch.siem.export import export_of
 
-    languages: Mapping[str, Any] = import_module(TARGETS[target]).LANGUAGES
-    language = request.language or next(iter(languages))
-    if language not in languages:
-        raise UsageError(f"{target} has no language `{language}`", help=f"one of: {', '.join(languages)}")
-    return build(target, languages[language](), request)
+    return export_of(target, import_module(TARGETS[target]), request)
 
 
 def tree(content: Content) -> Mapping[str, str]:

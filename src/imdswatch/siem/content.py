@@ -100,6 +100,23 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
+class Document:
+    """What one rule became where content is no query over a SIEM's columns: a Sigma rule, a sensor's rule.
+
+    It answers to the same names as `Query`.
+    """
+
+    target: str
+    schema: str
+    language: str
+    rule: Rule
+    query: str
+    path: str
+    lost: tuple[Loss, ...] = ()
+    part: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class NotApplicable:
     """A rule of which nothing can be asked of a schema, and why."""
 
@@ -117,6 +134,7 @@ class Content:
     request: Request
     queries: tuple[Query, ...]
     not_applicable: tuple[NotApplicable, ...]
+    documents: tuple[Document, ...] = ()
 
 
 def stable_id(*parts: str) -> UUID:
@@ -124,7 +142,7 @@ def stable_id(*parts: str) -> UUID:
     return uuid5(_IDS, "/".join(parts))
 
 
-def as_object(answer: Query | NotApplicable) -> Mapping[str, object]:
+def as_object(answer: Query | Document | NotApplicable) -> Mapping[str, object]:
     """Return the ndjson object of an answer (DESIGN 6)."""
     if isinstance(answer, NotApplicable):
         return {

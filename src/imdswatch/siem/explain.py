@@ -13,7 +13,7 @@ from importlib import import_module
 
 from imdswatch.schema import Schemas
 from imdswatch.siem import TARGETS
-from imdswatch.siem.content import Content, NotApplicable, Query, as_object
+from imdswatch.siem.content import Content, Document, NotApplicable, Query, as_object
 from imdswatch.siem.export import sources_of
 
 _WIDTH = 100
@@ -21,8 +21,9 @@ _WIDTH = 100
 
 def show_list(target: str, schemas: Schemas) -> str:
     """Return the schemas of a target with their parts, and its languages."""
-    languages = import_module(TARGETS[target]).LANGUAGES
-    lines = []
+    module = import_module(TARGETS[target])
+    languages = module.LANGUAGES
+    lines = [f"{name}: {what}" for name, what in getattr(module, "SCHEMAS", {}).items()]
     for name, parts in sources_of(target, schemas).items():
         for source in parts:
             part = f" ({source.naming.part})" if source.naming.part else ""
@@ -33,23 +34,26 @@ def show_list(target: str, schemas: Schemas) -> str:
 def show_content(content: Content, form: str, *, explain: bool) -> str:
     """Return all answers in one of the formats `text` and `ndjson`."""
     if form == "ndjson":
-        answers: list[Query | NotApplicable] = [*content.queries, *content.not_applicable]
+        answers: list[Query | Document | NotApplicable] = [*content.queries, *content.documents]
+        answers += content.not_applicable
         return "".join(json.dumps(as_object(one), ensure_ascii=False) + "\n" for one in answers)
     lines: list[str] = []
     for query in content.queries:
         lines += [*(_explained(query) if explain else _shown(query)), ""]
+    for document in content.documents:
+        lines += [*_shown(document), ""]
     lines += [line for one in content.not_applicable for line in _nothing(one)]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def _title(query: Query) -> str:
+def _title(query: Query | Document) -> str:
     part = f" ({query.part})" if query.part else ""
     return (
         f"# {query.rule.slug} [{query.rule.stage}] on {query.target} {query.schema}{part}, {query.language}"
     )
 
 
-def _shown(query: Query) -> Iterator[str]:
+def _shown(query: Query | Document) -> Iterator[str]:
     yield _title(query)
     for loss in query.lost:
         yield from _wrapped(f"not carried: {loss.clause}: {loss.why}")

@@ -6,7 +6,8 @@ the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from imdswatch.errors import UsageError
 from imdswatch.rule import Rule
@@ -19,6 +20,7 @@ from imdswatch.siem.plan import Planner
 from imdswatch.site import Site
 
 _TOO_WIDE = "what is left of the rule would match every record"
+ALL_MUTED = "the site file suppresses this rule for everything: an entry names neither VLAN nor source"
 _NO_ACCOUNTS = "the site file lists no accounts under [accounts] expected"
 
 
@@ -32,6 +34,22 @@ def sources_of(target: str, schemas: Schemas) -> dict[str, tuple[Source, ...]]:
     return {
         name: tuple(sorted(parts, key=lambda one: one.naming.part)) for name, parts in sorted(found.items())
     }
+
+
+def export_of(target: str, module: Any, request: Request) -> Content:
+    """Return the content of a target's module in the language asked for; raises UsageError, SchemaError."""
+    languages: Mapping[str, type[Emitter]] = module.LANGUAGES
+    language = request.language or next(iter(languages))
+    if language not in languages:
+        raise UsageError(f"{target} has no language `{language}`", help=f"one of: {', '.join(languages)}")
+    if not hasattr(module, "build"):
+        return build(target, languages[language](), request)
+    if request.schema not in (None, *module.SCHEMAS):
+        raise UsageError(
+            f"{target} has no schema `{request.schema}`", help=f"one of: {', '.join(module.SCHEMAS)}"
+        )
+    own: Content = module.build(request)
+    return own
 
 
 def build(target: str, emitter: Emitter, request: Request) -> Content:
@@ -91,6 +109,8 @@ def plan_of(
     if isinstance(where, f.Const):
         return _TOO_WIDE if where.value else _reason(where)
     mute = muted(planner, site)
+    if isinstance(mute, f.Const) and mute.value:
+        return ALL_MUTED
     own = Plan(where, mute, tuple(planner.lost), tuple(planner.clauses))
     if look is None:
         return own

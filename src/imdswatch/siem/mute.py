@@ -29,7 +29,8 @@ def muted(planner: Planner, site: Site) -> f.Formula:
 class _Mute:
     def __init__(self, planner: Planner) -> None:
         self._planner = planner
-        self._claim = self._inside("src_ip", _ENDPOINTS)
+        claims = [self._inside(name, _ENDPOINTS) for name in ("src_ip", "nd_target")]
+        self._claim = f.any_of([*claims, planner.known("offered_route")])
 
     def site(self, site: Site) -> f.Formula:
         parts = []
