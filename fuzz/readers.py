@@ -120,8 +120,7 @@ def http(data: bytes) -> None:
     """HTTP/1 of both directions: bit 0 of the choice is the direction, bit 7 a gap of so many octets."""
     parts = list(pieces(data))
     whole = _conversation(parts, 1 << 16)
-    if len(data) < 512:
-        assert whole == _conversation(parts, 1)
+    assert whole == _conversation(parts, 1 + len(data) % 13)
     if b"FAKE-TOKEN-NOT-REAL" in data and data.count(b"FAKE-TOKEN-NOT-REAL") == data.count(
         b"\nX-aws-ec2-metadata-token: FAKE-TOKEN-NOT-REAL\r\n"
     ):

@@ -26,8 +26,8 @@ ROOT = HERE.parent
 CACHE = ROOT / ".cache" / "fuzz"
 RESULTS, PAGE = HERE / "results.json", ROOT / "docs" / "fuzzing.md"
 NAMES = ("capture", "packet", "http", "dhcp", "nd", "dns", "tls", "documents", "dialogue")
-LENGTHS = {"capture": 4096, "packet": 4096, "dialogue": 4096, "http": 4096, "documents": 2048}
-"""Longest input in octets; 1024 for the others."""
+LENGTHS = {"capture": 2048, "packet": 1024, "dialogue": 2048, "http": 1024, "documents": 1024}
+"""Longest input in octets; 512 for the others."""
 TELL = 50_000
 """Executions after which a reader says how many there were."""
 
@@ -72,7 +72,7 @@ def fuzz(reader: str, given: argparse.Namespace) -> Campaign:
         folder.mkdir(parents=True, exist_ok=True)
     words = [
         sys.executable, __file__, "--child", reader, str(learnt), str(seeds), f"-seed={given.seed}",
-        f"-max_len={LENGTHS.get(reader, 1024)}", "-timeout=10", "-rss_limit_mb=1024", "-print_final_stats=1",
+        f"-max_len={LENGTHS.get(reader, 512)}", "-timeout=10", "-rss_limit_mb=1024", "-print_final_stats=1",
         f"-artifact_prefix={found}/{reader}-",
     ]  # fmt: skip
     began, state, news = time.monotonic(), Campaign(reader, given.seed), 0

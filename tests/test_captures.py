@@ -80,7 +80,7 @@ def _mark(wanted: dict[str, Any]) -> str:
 
 
 def _differences(wanted: dict[str, Any], got: dict[str, Any]) -> Iterator[str]:
-    """Yield what a finding has other than wanted: null means absent, {"any": […]} one of these."""
+    """Yield what a finding has other than wanted: null is absent, {"any": […]} one of these, {"has": …} a part."""
     for name, value in wanted.items():
         if name == "endpoint":
             continue
@@ -103,7 +103,9 @@ def _differences(wanted: dict[str, Any], got: dict[str, Any]) -> Iterator[str]:
 
 def _fits(wanted: Any, got: Any) -> bool:
     if isinstance(wanted, dict):
-        return any(_fits(one, got) for one in wanted["any"])
+        return (
+            wanted["has"] in (got or "") if "has" in wanted else any(_fits(one, got) for one in wanted["any"])
+        )
     return bool(wanted == got)
 
 

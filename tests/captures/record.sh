@@ -276,6 +276,14 @@ address peer 169.254.169.254/32 eth0
 address peer fd00:ec2::254/128 eth0 nodad
 serve peer $IMDS
 one onlink-arp boto3
+unserve
+serve peer $IMDS --key-id ASIAZWOIXTHEFAKEFAKE # of account 666677778888
+serve rogue --bind 10.20.2.66 --port 443 --status 403 --tls "$WORK/pem"
+MORE="AWS_DEFAULT_REGION=us-east-1 AWS_MAX_ATTEMPTS=1"
+one onlink-arp-used victim "$AWS" --no-verify-ssl sts get-caller-identity
+MORE=
+unserve
+serve peer $IMDS
 MORE=AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE=IPv6
 fresh
 capture onlink-nd "not port 53 and (not ip6 multicast or icmp6[0] = 135)"
