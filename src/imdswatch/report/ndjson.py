@@ -3,8 +3,9 @@
 One object a line, in the order in which the results came, the summary last; a file without it was cut
 short. Fields are absent when unknown; only `suppressed_by` is always there, null where nothing suppresses.
 Numbers are integers, but for `seconds`; other numbers become text. Lines are valid UTF-8 without hidden
-characters (`escape.json_line`). This module is a frozen copy of the shape, not a dump of `Finding`: a new
-field there appears here only on purpose. Nothing is kept.
+characters (`escape.json_line`). `claims` of an account is an object of texts, `forged` is true or absent.
+This module is a frozen copy of the shape, not a dump of `Finding`: a new field there appears here only on
+purpose. Nothing is kept.
 """
 
 from __future__ import annotations
