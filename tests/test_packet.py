@@ -122,6 +122,9 @@ TUNNELS: dict[str, tuple[Frame, tuple[str, ...], tuple[int, ...], bool]] = {
     "mpls v6": (f.frame(f.ethernet(f.mpls(INNER6, 2), f.MPLS)), ("mpls:2",), (), False),
     "pseudowire": (f.frame(f.ethernet(f.mpls(bytes(4) + MIRRORED, 16), f.MPLS)), ("mpls:16",), (), True),
     "pseudowire without control word": (f.frame(f.ethernet(f.mpls(MIRRORED, 16), f.MPLS)), ("mpls:16",), (), True),
+    "pseudowire to a mac like an ip version": (
+        f.frame(f.ethernet(f.mpls(b"\x42" + f.ethernet(INNER4)[1:], 16), f.MPLS)), ("mpls:16",), (), False,
+    ),
     "ip in ip": (f.frame(f.ethernet(outer(INNER4, 4))), ("ipv4",), (), False),
     "6in4": (f.frame(f.ethernet(outer(INNER6, 41))), ("ipv6",), (), False),
     "4in6": (f.frame(f.ethernet(f.ip6(INNER4, 4), f.IPV6)), ("ipv4",), (), False),
@@ -151,6 +154,9 @@ def test_every_tunnel_leads_to_the_packet_inside(case: str) -> None:
     assert packet.ip_bytes == len(INNER6 if ":" in (packet.dst or "") else INNER4)
     assert packet.tunnels == tunnels
     assert packet.vlan == vlan
+    if "mac like" in case:
+        assert packet.dst_mac == "42" + f.RESPONDER_MAC[2:]
+        return
     macs: tuple[str | None, str | None] = (
         None,
         None,
@@ -207,6 +213,7 @@ def test_padding_is_no_payload_and_options_are_no_payload() -> None:
     packet = one(f.frame(f.ethernet(options)))
     assert (packet.payload, packet.ip_bytes) == (b"xy", 24 + 32 + 2)
     assert one(f.frame(f.ethernet(f.ip4(f.udp(b"abc", length=9), 17)))).payload == b"a"
+    assert one(f.frame(f.ethernet(f.ip4(f.udp(b"abc", length=8), 17)))).payload == b""
     assert one(f.frame(f.ethernet(f.ip4(f.udp(b"a" * 30, length=0), 17)))).payload == b"a" * 30
 
 

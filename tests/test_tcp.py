@@ -155,6 +155,10 @@ def test_a_beginning_out_of_order_is_waited_for() -> None:
     tcp = Tcp()
     assert octets(push(tcp, sent[:1]), 0) == b""  # not yet sure
     assert octets(tcp.end(), 0) == (REQUEST * 3)[:60]
+    tcp = Tcp()
+    many = f.Talk().handshake().ask(REQUEST, size=10).sent[3:]
+    assert octets(push(tcp, many[:3]), 0) == b""
+    assert octets(push(tcp, many[3:4]), 0) == REQUEST[:40]  # sure enough
 
 
 def test_a_capture_that_ends_early() -> None:
@@ -186,6 +190,12 @@ def test_a_lost_segment_is_a_gap_once_it_was_acknowledged() -> None:
     assert [event.length for event in events if isinstance(event, Gap)] == [20]
 
 
+def test_an_acknowledgement_that_overtakes_makes_no_gap() -> None:
+    sent = f.Talk().handshake().ask(REQUEST, size=20).sent
+    for order in ((3, 6, 5, 4), (6, 5, 4, 3), (5, 6, 3, 4)):
+        assert octets(run([*sent[:3], *(sent[place] for place in order)]), 0) == REQUEST
+
+
 def test_a_lost_segment_that_nobody_acknowledged_is_waited_for() -> None:
     sent = f.Talk().handshake()
     for n in range(0, len(REQUEST), 5):
@@ -214,6 +224,27 @@ def test_a_snapshot_length_makes_gaps_at_once() -> None:
     assert octets(events, 1) == (RESPONSE[:20] + b"?" * (len(RESPONSE) - 20)) * 2
     shuffled = [cut[0], cut[1], cut[7], cut[3], *cut[8:], cut[5]]
     assert octets(run(shuffled), 0) == octets(events, 0)
+
+
+def test_a_cut_segment_over_what_is_known_misses_the_rest_only() -> None:
+    sent = f.Talk().handshake().send(0, REQUEST[:30])
+    over = f.ethernet(f.ip4(f.tcp(REQUEST[10:], seq=1011, ack=5001)))
+    cut = f.frame(over[: 54 + 15], 5, length=len(over))
+    assert octets(run([*sent.sent, cut]), 0) == REQUEST[:30] + b"?" * (len(REQUEST) - 30)
+
+
+def test_an_answer_to_a_half_closed_side_does_not_wait() -> None:
+    sent = f.Talk().handshake().send(0, REQUEST, f.ACK | f.FIN).send(1, RESPONSE)
+    events = push(Tcp(), sent.sent)
+    assert names(events) == ["Opened", "Data", "Ended", "Data"]
+
+
+def test_answers_do_not_wait_for_a_side_that_is_not_in_the_capture() -> None:
+    sent = f.Talk().handshake()
+    for _ in range(9):
+        sent.ask(REQUEST, RESPONSE)
+    mine = [frame for frame in sent.sent if frame[6:12] == f.mac(f.RESPONDER_MAC)]
+    assert octets(push(Tcp(), mine), 1) == RESPONSE * 9
 
 
 def test_an_answer_comes_after_its_request_where_the_capture_has_it_before() -> None:
@@ -312,6 +343,14 @@ def test_a_forged_reset_does_not_cut_the_stream() -> None:
     assert events[0].connection.reset_by is None
 
 
+def test_a_reset_with_strange_numbers_is_no_connection_of_its_own() -> None:
+    sent = talk()
+    sent.sent.append(sent.packet(1, flags=f.RST, seq=3_000_000_000))
+    events = run(sent.sent)
+    assert len(connections(events)) == 1
+    assert events[0].connection.reset_by == "server"
+
+
 def test_a_forged_end_does_not_cut_the_stream() -> None:
     sent = f.Talk().handshake().send(0, REQUEST[:20])
     sent.sent.append(sent.packet(0, flags=f.FIN | f.ACK))
@@ -351,6 +390,18 @@ def test_keep_alives_and_window_probes() -> None:
     assert octets(events, 0) == REQUEST
     assert octets(events, 1) == RESPONSE * 2
     assert events[0].connection.contradictions == 0
+
+
+def test_an_octet_that_comes_again_is_a_keep_alive_only_if_it_was_acknowledged() -> None:
+    sent = f.Talk().handshake().send(0, REQUEST)
+    sent.sent.append(sent.packet(0, b"\0", seq=sent.seq[0] - 1))
+    assert run(sent.sent)[0].connection.contradictions == 1
+    sent.sent.insert(4, sent.packet(1))
+    assert run(sent.sent)[0].connection.contradictions == 0
+    sent.sent.append(sent.packet(0, b"\0\0", seq=sent.seq[0] - 2))
+    events = run(sent.sent)
+    assert events[0].connection.contradictions == 1
+    assert octets(events, 0, 1) == REQUEST[:-2] + b"\0\0"
 
 
 def test_data_in_the_syn() -> None:

@@ -9,6 +9,8 @@ the segment that came last: hosts do either, and mixtures (Novak and Sturges 200
 reassembly"). Octets that were handed out already are remembered as the last copies have them, so that a later copy
 that differs is noticed.
 
+Longer than most modules, as every rule about holes and copies stands in one class.
+
 Time is O(n log n) in the segments, whatever their order and size. The caller bounds the memory by what `held` says.
 """
 

@@ -25,6 +25,8 @@ is the beginning of the stream. The payload of a RST is none (RFC 9293 3.5.3 all
 *When it is over.* After both FINs are acknowledged, or a RST, a connection lingers `LINGER` seconds of capture time:
 repeated packets are no new connection, and a stream that goes on behind a forged RST is not cut.
 
+Longer than most modules: what a packet does to a connection and how a connection ends hang together.
+
 Bounded: `connections` at a time (closing ones make room first, then those without payload, then the longest silent)
 and `octets` of memory for waiting and remembered octets; what is remembered goes first. Time is linear, but for
 sorting segments.

@@ -35,10 +35,10 @@ def gre(data: bytes, at: int, end: int) -> Inner | None:
         return None
     flags, protocol = unpack_from(">HH", data, at)
     version = flags & 7
-    if version > 1:
+    if version > 1 or flags & 0x4000:  # source routes went with RFC 1701
         return None
     inner = at + 4
-    if flags & 0xC000 and version == 0:  # checksum or routing: both fields are there if either is
+    if flags & 0x8000:
         inner += 4
     name = "gre"
     if flags & 0x2000:
@@ -51,8 +51,6 @@ def gre(data: bytes, at: int, end: int) -> Inner | None:
         inner += 4
     if version == 1 and flags & 0x0080:
         inner += 4
-    if flags & 0x4000 and version == 0:
-        return None  # source routes went with RFC 1701
     if inner > end:
         return None
     if protocol in (_ERSPAN, _ERSPAN3):
