@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from datetime import date
+from dataclasses import replace
+from datetime import date, timedelta
 from typing import Any, ClassVar
 
 from sigma.conversion.base import TextQueryBackend
@@ -134,9 +135,18 @@ class Emitter(TextQueryBackend):
 
     def render(self, plan: Plan, source: Source, rule: Rule) -> str:
         """Return the query of a plan: the rule's condition, and not what the site leaves out."""
+        plan = replace(plan, mute=self._dated(plan.mute), first=self._dated(plan.first))
         if plan.within:
             return self.sequence(source, rule, plan)
         return self.frame(self.compose(f.all_of([plan.where, f.negated(plan.mute)])), source, rule, plan)
+
+    def _dated(self, formula: f.Formula) -> f.Formula:
+        """Return the formula without end dates if the language cannot ask for them (expired ones are gone already)."""
+        try:
+            self.until(date.max - timedelta(days=1))
+        except CannotSay:
+            return f.without_days(formula)
+        return formula
 
     def leaf(self, atom: f.Atom, guarded: bool = False) -> str:
         """Return the text of one test; raises CannotSay."""

@@ -118,10 +118,11 @@ def plan_of(
     plans = [plan for plan in before if isinstance(plan, Plan)]
     if not plans:
         return f"{', '.join(look.after)} cannot be asked here, which must come before: {'; '.join(map(str, before))}"
-    first = f.any_of([f.all_of([plan.where, f.negated(plan.mute)]) for plan in plans])
+    # A second look is suppressed where the event before it is; what comes after says nothing of the responder.
+    first = f.all_of([f.any_of([plan.where for plan in plans]), f.negated(mute)])
     lost = tuple(dict.fromkeys(loss for plan in (own, *plans) for loss in plan.lost))
     clauses = tuple(clause for plan in (*plans, own) for clause in plan.clauses)
-    return Plan(where, mute, lost, clauses, first, look.timespan)
+    return Plan(where, f.FALSE, lost, clauses, first, look.timespan)
 
 
 def _reason(never: f.Const) -> str:

@@ -127,10 +127,10 @@ class _Mute:
     def _until(self, entry: Suppression) -> f.Formula:
         assert entry.expires is not None
         column = next(iter(self._planner.source.naming.columns["timestamp"]))
-        found = self._planner.atom(column, f.Until(entry.expires), text=f"site: expires of `{entry.name}`")
-        return (
-            f.TRUE if isinstance(found, f.Const) else found
-        )  # expired entries were dropped when the site was read
+        until = f.Until(entry.expires)
+        # Told if the language cannot ask; the date stays in the formula, as the SIEM's own place may keep it.
+        self._planner.atom(column, until, text=f"site: expires of `{entry.name}`")
+        return f.Atom(column, until)
 
     def _answerer(self, entry: Suppression) -> f.Formula:
         """Return: what names whoever answered is among the responders (`imdswatch.site.answerer_names`)."""

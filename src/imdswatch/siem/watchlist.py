@@ -47,7 +47,9 @@ class WatchlistKusto(KustoBackend):
         """Take VLANs from the watchlist where the site gives them."""
         if not atom.label:
             return super().numbers(atom, values, guarded)
-        return f"tostring(toint({atom.column.name})) in ({_name(atom.label, 'vlan')})"
+        vlans = _name(atom.label, "vlan")
+        found = f"tostring(toint({atom.column.name})) in ({vlans})"
+        return f"({found} or array_length({vlans}) == 0)" if atom.label == "on_premises_vlans" else found
 
     def macs(self, atom: f.Atom, values: Sequence[str], guarded: bool) -> str:
         """Take MAC addresses from the watchlist where the site gives them."""
@@ -135,10 +137,14 @@ def _networks(networks: Sequence[Network]) -> list[tuple[str, str]]:
 
 
 def as_csv(site: Site) -> str:
-    """Return the watchlist as CSV (RFC 4180 quoting); cells that a spreadsheet would run get an apostrophe."""
+    """Return the watchlist as CSV (RFC 4180 quoting); remarks that a spreadsheet would run get an apostrophe."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
-    for row in rows(site):
-        writer.writerow([f"'{cell}" if cell[:1] in "=+-@\t\r" and cell else cell for cell in row])
+    for *values, reason, owner in rows(site):
+        remarks = [
+            f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+            for text in (reason, owner)
+        ]
+        writer.writerow([*values, *remarks])
     return out.getvalue()
