@@ -254,6 +254,26 @@ def test_a_tunnel_to_the_endpoint(reply: bytes, through: bytes, stage: str) -> N
     assert finding_of(talk.frames()).stage == stage
 
 
+@pytest.mark.parametrize("status", [407, 502, 503, 504])
+def test_a_proxy_that_says_so_made_the_reply_itself(status: int) -> None:
+    asked_for = TOKEN.replace(b"/latest", b"http://169.254.169.254/latest", 1)
+    talk = Talk(server="10.0.1.20", dport=3128).handshake().ask(asked_for, response("", status)).close()
+    (event,) = events_of(talk.frames())
+    assert (event["reply_by"], event["answered"]) == ("proxy", False)
+
+
+def test_tls_to_the_endpoint_is_answered_by_what_it_says_back() -> None:
+    talk = (
+        Talk(dport=443)
+        .handshake()
+        .ask(client_hello("169.254.169.254.example"), b"\x16\x03\x03\x00\x00")
+        .close()
+    )
+    found = finding_of(talk.frames())
+    assert (found.stage, found.count) == ("answered", 1)
+    assert "TLS 169.254.169.254.example" in found.evidence[0].excerpt
+
+
 # Names
 
 

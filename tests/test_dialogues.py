@@ -294,6 +294,15 @@ def test_key_ids_of_other_services_are_no_incident() -> None:
     assert findings_of(talk.frames()) == []
 
 
+def test_a_request_in_the_text_of_another_protocol_is_none() -> None:
+    """A mail about IMDS. To the endpoint itself any reply is an answer, whatever it speaks."""
+    for server, stages in (("10.0.0.25", []), (ENDPOINT, ["answered"])):
+        talk = Talk(server=server, dport=25).handshake().send(1, b"220 mail ESMTP\r\n", ACK | PSH)
+        talk.send(0, b"DATA\r\n", ACK | PSH).send(1, b"354 go on\r\n", ACK | PSH)
+        talk.send(0, b"see:\r\n" + ROLE + b".\r\n", ACK | PSH).send(1, b"250 ok\r\n", ACK | PSH).close()
+        assert [one.stage for one in findings_of(talk.frames())] == stages
+
+
 # Who
 
 

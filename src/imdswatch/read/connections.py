@@ -197,15 +197,16 @@ class Connections:
     ) -> Iterator[Observed]:
         request, response = exchange.request, exchange.response
         begun = exchanges.first_packet(exchange)
-        if begun is None:
+        if begun is None or (response is None and talk.is_text):
             return
         talk.exchanges += 1
+        talk.responses += response is not None
         fields = talk.ends() | moment(begun)
         if request is not None:
             fields |= exchanges.request_fields(request)
         if response is not None:
             talk.claimed = talk.replied
-            fields |= exchanges.response_fields(response)
+            fields |= exchanges.response_fields(response, request)
         elif request is not None:
             fields |= talk.unanswered(exchange, following)
         if request is not None and request.method == "CONNECT":

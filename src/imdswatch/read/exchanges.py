@@ -70,7 +70,7 @@ def path_of(fields: dict[str, Any]) -> str:
     return urlpath.normal_path(path.partition("?")[0])
 
 
-def response_fields(response: Response) -> dict[str, Any]:
+def response_fields(response: Response, request: Request | None) -> dict[str, Any]:
     """Return what came back, without the document."""
     found: dict[str, Any] = {"resp_bytes": response.body_length}
     if response.status is not None:
@@ -79,7 +79,8 @@ def response_fields(response: Response) -> dict[str, Any]:
         found["answered"] = True  # HTTP/0.9, or the head was lost: something did reply
     if response.mime:
         found["resp_mime"] = response.mime
-    if proxies.made_by_proxy(response.status, response.headers):
+    proxied = request is not None and not request.target.startswith(("/", "*"))
+    if proxies.made_by_proxy(response.status, response.headers, proxied=proxied):
         found["reply_by"] = "proxy"
     return found
 

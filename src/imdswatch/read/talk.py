@@ -72,6 +72,7 @@ class Talk:
         self.held: tuple[dict[str, Any], int] | None = None
         """A CONNECT to the endpoint that waits for what comes through the tunnel."""
         self.exchanges = 0
+        self.responses = 0
         self.payload = [0, 0]
         self.lost = [0, 0]
         self.claimed = 0
@@ -188,12 +189,23 @@ class Talk:
             found["action"] = "deny"
         return found
 
+    @property
+    def is_text(self) -> bool:
+        """Whether requests in it are but text that looks so (a mail, a chat): all that the server sent is no HTTP.
+
+        At the endpoint nothing is taken for text: whatever is sent there is sent to an impostor.
+        """
+        whole = self.connection.syn_seen and not self.lost[SERVER]
+        return whole and not self.endpoint and not self.responses and self.payload[SERVER] > 0
+
     def unanswered(self, exchange: Exchange, following: Packet | None) -> dict[str, Any]:
         """Return what is known of the reply to a request for which no response was read."""
         assert exchange.request is not None
         if self.connection.server.packets:
-            left = self.replied - self.claimed
-            return {"resp_bytes": max(0, left), "answered": left > 0}
+            left = max(0, self.replied - self.claimed)
+            if left and not self.endpoint:
+                return {}  # what it sent is no HTTP, so nobody can say that it answered this
+            return {"resp_bytes": left, "answered": left > 0}
         mark: Packet = exchange.request.mark
         acked = self.acked_since(mark.ack, None if following is None else following.ack)
         # The last octet acknowledged may be a FIN's.
