@@ -87,6 +87,14 @@ def test_an_incomplete_datagram_says_nothing_until_it_is_given_up() -> None:
     assert flush(fragments) == ()
 
 
+def test_a_partial_tunnel_that_carries_a_fragment_leaves_nothing_behind() -> None:
+    inner = f.ip4(SEGMENT[:24], more=True)
+    fragments = Fragments()
+    read(four(cut(inner + bytes(20), 48), protocol=4)[:1], fragments)
+    assert [packet.kind for packet in flush(fragments)] == ["other"]
+    assert flush(fragments) == ()
+
+
 def test_a_datagram_whose_beginning_never_came_still_names_its_addresses() -> None:
     fragments = Fragments()
     read(four(cut(SEGMENT, 24))[1:], fragments)

@@ -188,12 +188,18 @@ def test_a_lost_segment_is_a_gap_once_it_was_acknowledged() -> None:
     assert octets(events, 0) == REQUEST[:20] + b"?" * 20 + REQUEST[40:] + REQUEST
     assert octets(events, 1) == RESPONSE * 2
     assert [event.length for event in events if isinstance(event, Gap)] == [20]
+    stale = f.Talk().handshake().ask(REQUEST, size=20)
+    stale.sent += [stale.packet(1, ack=1001)] * 3
+    assert octets(push(Tcp(), stale.sent[:3] + stale.sent[4:]), 0) == b"?" * 20 + REQUEST[20:]
 
 
 def test_an_acknowledgement_that_overtakes_makes_no_gap() -> None:
     sent = f.Talk().handshake().ask(REQUEST, size=20).sent
     for order in ((3, 6, 5, 4), (6, 5, 4, 3), (5, 6, 3, 4)):
         assert octets(run([*sent[:3], *(sent[place] for place in order)]), 0) == REQUEST
+    twice = f.Talk().handshake().ask(REQUEST[:40], size=20).send(0).send(0).ask(REQUEST[40:], size=9).sent
+    events = run([*twice[:3], twice[5], *twice[3:5], *twice[6:8], twice[10], *twice[9:7:-1]])
+    assert octets(events, 0) == REQUEST
 
 
 def test_a_lost_segment_that_nobody_acknowledged_is_waited_for() -> None:
@@ -211,6 +217,8 @@ def test_what_is_missing_at_the_end_is_a_gap() -> None:
     sent = f.Talk().handshake().ask(REQUEST, size=20).close()
     assert octets(run(sent.sent[:4] + sent.sent[5:]), 0) == REQUEST[:20] + b"?" * 20 + REQUEST[40:]
     assert octets(run(sent.sent[:4] + sent.sent[6:]), 0) == REQUEST[:20] + b"?" * (len(REQUEST) - 20)
+    ended = f.Talk().handshake().send(0, REQUEST).send(0, flags=f.FIN | f.ACK)
+    assert octets(run([*ended.sent[:3], ended.sent[4]]), 0) == b"?" * len(REQUEST)
     unanswered = f.Talk().handshake().send(0, REQUEST[:9]).send(0, REQUEST[9:])
     assert octets(run(unanswered.sent[:3] + unanswered.sent[4:]), 0) == b"?" * 9 + REQUEST[9:]
 
@@ -402,6 +410,9 @@ def test_an_octet_that_comes_again_is_a_keep_alive_only_if_it_was_acknowledged()
     events = run(sent.sent)
     assert events[0].connection.contradictions == 1
     assert octets(events, 0, 1) == REQUEST[:-2] + b"\0\0"
+    sent.sent[-1] = sent.packet(0, b"\0more", seq=sent.seq[0] - 1)
+    events = run(sent.sent)
+    assert [octets(events, 0, reading) for reading in (0, 1)] == [REQUEST + b"more", REQUEST[:-1] + b"\0more"]
 
 
 def test_data_in_the_syn() -> None:

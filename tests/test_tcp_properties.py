@@ -226,6 +226,23 @@ def test_connections_are_bounded_and_those_that_say_something_stay() -> None:
     assert said(tcp.push(packet(b"latest", 6, sport=1)), 0) == b"latest"
 
 
+def test_the_longest_silent_make_room() -> None:
+    tcp = Tcp(connections=3)
+    for port in (1, 2, 3, 1, 4):
+        events = tcp.push(packet(b"x", sport=port))
+    assert [event.connection.client.port for event in events if isinstance(event, Closed)] == [2]
+
+
+def test_what_is_remembered_goes_before_connections_do() -> None:
+    tcp = Tcp(octets=100_000)
+    for port in range(1, 50):
+        tcp.push(packet(flags=f.SYN, sport=port))
+        assert not [
+            event for event in tcp.push(packet(bytes(9000), 1, sport=port)) if isinstance(event, Closed)
+        ]
+    assert len(tcp.end()) == 49
+
+
 def test_memory_is_bounded_over_all_connections() -> None:
     tcp = Tcp(octets=1 << 20)
     for port in range(1, 200):
