@@ -33,7 +33,7 @@ TELL = 50_000
 
 _STATUS = re.compile(r"#(\d+)\s+\w+\s+cov: (\d+) ft: (\d+)")
 _SAID = re.compile(r"executions (\d+)$")
-_BROKEN = re.compile(r"ERROR: libFuzzer: (.*)|Uncaught Python exception")
+_BROKEN = re.compile(r"^\w*(?:Error|Exception)\b.*|ERROR: libFuzzer: .*")
 
 
 @dataclass(frozen=True)
@@ -138,14 +138,14 @@ def line(campaign: Campaign) -> str:
 
 
 def record(campaigns: list[Campaign]) -> None:
-    """Keep the figures: of each reader the campaign that was recorded last."""
+    """Keep the figures: of each reader the campaign that was recorded last. One that broke its reader is no record."""
     kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     made = {
         "python": platform.python_version(),
         "atheris": version("atheris"),
         "date": time.strftime("%Y-%m-%d"),
     }
-    kept |= {one.reader: {**asdict(one), **made} for one in campaigns}
+    kept |= {one.reader: {**asdict(one), **made} for one in campaigns if not one.broken}
     RESULTS.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
     PAGE.write_text(page(kept), encoding="utf-8")
 

@@ -256,6 +256,24 @@ def test_a_capture_comes_through_a_pipe(tmp_path: Path) -> None:
     assert not list(_differences(wanted, found))
 
 
+def test_a_tap_for_each_direction_is_one_dialogue_when_merged(tmp_path: Path) -> None:
+    whole = FOLDER / "derived" / "split-2.pcap"
+    data, at, halves = whole.read_bytes(), 24, {b"\x16": bytearray(), b"\x48": bytearray()}
+    for half in halves.values():
+        half += data[:24]
+    while at < len(data):
+        end = at + 16 + int.from_bytes(data[at + 8 : at + 12], "little")
+        halves[data[at + 16 + 11 : at + 16 + 12]] += data[at:end]  # the last octet of the sender's MAC
+        at = end
+    for number, half in enumerate(halves.values()):
+        (tmp_path / f"tap-{number}.pcap").write_bytes(half)
+    done = commandline.scan(tmp_path, "--merge", tmp_path / "tap-0.pcap", tmp_path / "tap-1.pcap")
+    (found,) = done.of("finding")
+    (wanted,) = _wanted(whole)["findings"]
+    del wanted["evidence"]  # packets are counted in each file
+    assert not list(_differences(wanted, found))
+
+
 def test_no_secret_of_a_capture_is_ever_told(tmp_path: Path) -> None:
     done = commandline.scan(tmp_path, *(FOLDER / part for part in ("recorded", "derived", "lab")))
     for secret in ("NOT-REAL", "NOT/REAL", "NOTREAL", "FAKETOKEN"):
