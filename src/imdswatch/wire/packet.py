@@ -4,8 +4,8 @@
 (network cards fill them in after the capture point) and believes a length field only as far as octets were captured:
 a total length of 0 is a packet that the network card was to cut (TSO, Linux BIG TCP), and takes the rest of the
 frame; what pads a frame is never payload. The destination is the header's: the last stop of a source route (which
-hosts and routers refuse, RFC 7126 and RFC 5095) is not looked for. Names and numbers: IANA protocol-numbers; IPv4 RFC 791, IPv6 RFC 8200,
-AH RFC 4302, TCP RFC 9293, UDP RFC 768, ARP RFC 826.
+hosts and routers refuse, RFC 7126 and RFC 5095) is not looked for. Names and numbers: IANA protocol-numbers; IPv4
+RFC 791, IPv6 RFC 8200, AH RFC 4302, TCP RFC 9293, UDP RFC 768, ARP RFC 826.
 
 The flow key of a packet, as `tcp.Tcp` and any faster twin must use it, is the unordered pair of `(src, sport)` and
 `(dst, dport)` in canonical text of the innermost IP packet; VLANs, tunnels and MACs are no part of it.
