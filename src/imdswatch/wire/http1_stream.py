@@ -38,7 +38,7 @@ _NOT_HTTP = (b"\x16\x03", b"\x17\x03\x03", b"SSH-", b"PRI * HTTP/2")
 """First octets of TLS, SSH and HTTP/2: none of them turns into HTTP/1 later."""
 _LONGEST_ALIEN = max(len(octets) for octets in _NOT_HTTP)
 _LINE_ENDS = re.compile(rb"[\r\n]+")
-_METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}(?:[ \t]|\Z)")
+_METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}(?:[ \t\x0b\x0c\r]|\Z)")  # blanks of RFC 9112 3
 _LATE = {
     # what must follow where a start line is looked for among foreign octets; short, so that a search stays linear
     REQUESTS: re.compile(rb"HTTP/[01]\.[0-9][ \t\r]{0,16}\n"),
@@ -171,7 +171,8 @@ class Stream:
 
     def _begin(self) -> Message | None:
         while self.buffer:
-            if self._lost and not self._search():
+            searched = self._lost
+            if searched and not self._search():
                 return None
             if ends := _LINE_ENDS.match(self.buffer):
                 self._drop(ends.end())
@@ -190,6 +191,8 @@ class Stream:
                 return Message(Head(self._mark(0), damaged=True))
             else:
                 self._lost = True
+            if searched and self._lost:  # what was found is no start line after all, and must not be found again
+                self._drop(self.buffer.find(b"\n") + 1 or len(self.buffer), junk=True)
             self._scanned = 0
         return None
 
