@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 from collections import Counter
 from typing import Any
 
@@ -200,3 +201,21 @@ def test_a_request_line_with_odd_blanks_comes_to_an_end(seed: int) -> None:
         found = conversation.feed(0, number.choice([b"", b"\x01\n"]) + bytes(line) + LIST, None)
         found += conversation.close()
         assert len(found) <= 2
+
+
+def test_many_unfinished_answers_are_held_in_bounded_memory() -> None:
+    """Each of 300 hosts is sent half of a large body; what is held of them is far less, and nothing is lost."""
+    dialogues, number, told = Dialogues(), 0, []
+    body = b"x" * 200_000
+    tracemalloc.start()
+    for host in range(300):
+        talk = Talk(client=f"10.1.{host >> 8}.{host & 255}").handshake()
+        talk.ask(LIST, response(body, mime="application/octet-stream")[:-10], 60_000)
+        for data in talk.sent:
+            number += 1
+            told += dialogues.push(frame(data, number, 1.79e9 + number * 1e-5))
+    held = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert held < 140 << 20
+    told += dialogues.end()
+    assert len({one.fields["src_ip"] for one in told if one.fields.get("status") == 200}) == 300
