@@ -22,7 +22,7 @@ from imdswatch.event import complete
 from imdswatch.rule import load_rules, parse_rule
 from imdswatch.scan.predicate import compile_rules
 from imdswatch.schema import load_schemas
-from imdswatch.siem import export, tree
+from imdswatch.siem import content_of, tree
 from imdswatch.siem.content import Request
 from imdswatch.siem.export import ALL_MUTED
 from imdswatch.siem.sigma import filters, portable_rule
@@ -55,7 +55,7 @@ def site() -> Site:
 
 
 def test_the_pack_is_whole_and_parses_to_the_same_rules() -> None:
-    files = tree(export("sigma", request()))
+    files = tree(content_of("sigma", request()))
     for rule in RULES:
         again = parse_rule(rule.slug, files[f"rules/{rule.slug}.yml"], "x.yml")
         assert again is not None
@@ -64,7 +64,7 @@ def test_the_pack_is_whole_and_parses_to_the_same_rules() -> None:
 
 
 def test_expected_accounts_stand_in_the_rule() -> None:
-    text = tree(export("sigma", request(site())))["rules/imds-unexpected-account.yml"]
+    text = tree(content_of("sigma", request(site())))["rules/imds-unexpected-account.yml"]
     rule = parse_rule("imds-unexpected-account", text, "x.yml")
     assert rule is not None
     assert not rule.placeholders
@@ -126,7 +126,7 @@ def test_scan_finds_with_the_portable_rule_what_the_bulletins_finds(tmp_path: Pa
 
 @pytest.mark.parametrize("slug", ["imds-contact", "imds-answered"])
 def test_filters_are_sigma_filters_that_apply(slug: str) -> None:
-    files = tree(export("sigma", request(site())))
+    files = tree(content_of("sigma", request(site())))
     found = [yaml.safe_load(text) for path, text in files.items() if path.startswith("filters/")]
     rule = SigmaCollection.from_yaml(files[f"rules/{slug}.yml"]).rules[0]
     before = dict(rule.detection.detections)
@@ -143,7 +143,7 @@ def test_filters_leave_out_what_the_site_does(
     """A filter's condition, read as a rule, holds exactly for the events that the site does not suppress."""
     some, fields = site_of(table), complete(dict(event))
     wanted = muted(some, fields)
-    nothing = export("sigma", request(some, "filter")).not_applicable
+    nothing = content_of("sigma", request(some, "filter")).not_applicable
     muted_whole = {one.rule.slug for one in nothing if one.why == ALL_MUTED}
     by_slug = {slug: text for slugs, text, _ in filters(request(some)).values() for slug in slugs}
     if slug not in by_slug:

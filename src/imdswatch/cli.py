@@ -400,8 +400,7 @@ def export(target: str, **options: Any) -> int:
     """
     from imdswatch.rule import load_rules
     from imdswatch.schema import load_schemas
-    from imdswatch.siem import TARGETS, tree
-    from imdswatch.siem import export as content_of
+    from imdswatch.siem import TARGETS, content_of, tree
     from imdswatch.siem.content import Request
     from imdswatch.siem.explain import show_content, show_list
     from imdswatch.site import Site, load_site

@@ -1,6 +1,6 @@
 """SIEM content: the rules, and what the site leaves out, as queries and deployable files for one target.
 
-`export` answers a request; `tree` turns the answer into files. A new target is one module and one line in `TARGETS`.
+`content_of` answers a request; `tree` turns the answer into files. A new target is one module and one line in `TARGETS`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TARGETS = {
 whose content is no query over columns has a `build` of its own, and `SCHEMAS` that say what it builds."""
 
 
-def export(target: str, request: Request) -> Content:
+def content_of(target: str, request: Request) -> Content:
     """Return all queries of a target, and why there are none where there are none; raises UsageError, SchemaError."""
     from imdswatch.siem.export import export_of
 
