@@ -440,3 +440,10 @@ def test_pysigma_errors_are_pysigma_errors() -> None:
 def test_an_unknown_language_is_refused() -> None:
     with pytest.raises(UsageError, match="no language"):
         content("sentinel", None, "spl")
+
+
+def test_a_title_cannot_leave_its_comment() -> None:
+    [one] = toy(
+        TOY, rule_of("{a: {dst_ip: 10.0.0.1}, condition: a}").replace("title: t", r'title: "t\n| take 0"')
+    )
+    assert one.query.startswith("// toy: t | take 0\nlet ")

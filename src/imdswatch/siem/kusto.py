@@ -241,7 +241,8 @@ class KustoBackend(Emitter):
 
 def head(rule: Rule, minutes: int) -> list[str]:
     """Return the first lines of a query: which rule it is, how far it looks back."""
-    return [f"// {rule.slug}: {rule.title}", f"let imds_lookback = {minutes}m;"]
+    title = " ".join(rule.title.split())  # a line break would end the comment
+    return [f"// {rule.slug}: {title}", f"let imds_lookback = {minutes}m;"]
 
 
 def hoisted(lines: Sequence[str]) -> str:
