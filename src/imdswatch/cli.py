@@ -4,7 +4,8 @@ Commands stay thin: they turn options into values, call one capability, and hand
 (DESIGN 6): 0 clean and complete, 1 findings, 2 wrong usage or configuration, 3 nothing found but something skipped,
 70 our own bug. Heavy modules are imported where they are used, so that `--version` and `--help` stay instant.
 
-Longer than most: all options of all commands stand here, so that a reader finds them in one place.
+Longer than most: all commands stand here, so that a reader finds them in one place; what their options hold is in
+`options`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, tzinfo
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
@@ -25,13 +26,13 @@ import click
 from imdswatch import __version__
 from imdswatch.errors import ImdswatchError, UsageError
 from imdswatch.finding import STAGE_RANK, STAGES
+from imdswatch.options import Day, Moment, Zone, common
 
 if TYPE_CHECKING:
     from imdswatch.scan.run import Scan
     from imdswatch.schema import Schemas
 
 FOUND, WRONG, SKIPPED, BUG = 1, 2, 3, 70
-_FORMATS = ("text", "ndjson", "csv")
 
 
 @click.group(
@@ -48,99 +49,17 @@ def main() -> None:
     """
 
 
-class _Moment(click.ParamType):  # type: ignore[type-arg]
-    """A point in time: ISO 8601; without a zone it is UTC."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, float):
-            return value
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(
-                f"{value!r} is no ISO 8601 time, such as 2026-11-22 or 2026-11-22T01:00:00Z", param, ctx
-            )
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
-class _Zone(click.ParamType):  # type: ignore[type-arg]
-    """A time zone name of the IANA database."""
-
-    name = "zone"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tzinfo:
-        if isinstance(value, tzinfo):
-            return value
-        if value == "UTC":
-            return UTC  # the default must not need a time zone database
-        from zoneinfo import ZoneInfo
-
-        try:
-            return ZoneInfo(value)
-        except (ValueError, OSError, KeyError):
-            self.fail(f"{value!r} is no time zone, such as Europe/Berlin", param, ctx)
-
-
-class _Day(click.ParamType):  # type: ignore[type-arg]
-    """A calendar day."""
-
-    name = "date"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
-        if isinstance(value, date):
-            return value
-        try:
-            return date.fromisoformat(value)
-        except ValueError:
-            self.fail(f"{value!r} is no date, such as 2026-11-22", param, ctx)
-
-
-def _common(command: Callable[..., int]) -> Callable[..., int]:
-    """Add the options that every command with findings has."""
-    for option in reversed(
-        (
-            click.option(
-                "--site", type=click.Path(path_type=Path), metavar="FILE", help="What this network is (TOML)."
-            ),
-            click.option(
-                "--rules",
-                type=click.Path(path_type=Path),
-                metavar="DIR",
-                help="Rules over the built-in ones.",
-            ),
-            click.option(
-                "--schemas", type=click.Path(path_type=Path), metavar="DIR", help="Schemas over the built-in."
-            ),
-            click.option("--format", "form", type=click.Choice(_FORMATS), default="text", show_default=True),
-            click.option(
-                "-o", "--output", type=click.Path(path_type=Path), metavar="PATH", help="Write here."
-            ),
-            click.option("--show-suppressed", is_flag=True, help="List what the site file suppresses, too."),
-            click.option("--fail-on", type=click.Choice(STAGES), metavar="STAGE", help=_FAIL_ON),
-            click.option("-q", "--quiet", is_flag=True, help="No progress, no warnings."),
-            click.option("-v", "--verbose", is_flag=True, help="Say more; show the trace of our own bugs."),
-        )
-    ):
-        command = option(command)
-    return command
-
-
-_FAIL_ON = f"Exit with 1 only from this stage on: {', '.join(STAGES)}."
-
-
 @main.command(
     epilog="Examples: imdswatch scan /var/log | zcat http.log.gz | imdswatch scan - | "
     "imdswatch scan logs --format ndjson -o findings.ndjson"
 )
 @click.argument("paths", nargs=-1, required=True, metavar="PATH... [-]")
-@_common
+@common
 @click.option("--schema", metavar="NAME", help="Read every record by this schema (else recognised).")
-@click.option("--since", type=_Moment(), help="Only events from this time on; those without a time count.")
-@click.option("--until", type=_Moment(), help="Only events up to this time.")
-@click.option("--timezone", type=_Zone(), default="UTC", help="Zone of times that name none (default UTC).")
-@click.option("--as-of", type=_Day(), help="Day on which suppressions expire or not (default today, UTC).")
+@click.option("--since", type=Moment(), help="Only events from this time on; those without a time count.")
+@click.option("--until", type=Moment(), help="Only events up to this time.")
+@click.option("--timezone", type=Zone(), default="UTC", help="Zone of times that name none (default UTC).")
+@click.option("--as-of", type=Day(), help="Day on which suppressions expire or not (default today, UTC).")
 @click.option("-j", "--jobs", type=click.IntRange(1, 256), help="Processes (default: one for each core).")
 @click.option("--each", is_flag=True, help="One finding an event, not one a victim and endpoint.")
 @click.option(
@@ -384,7 +303,7 @@ def schemas_detect(known: Schemas, file: str, overlay: Path | None) -> int:
 @click.option("--site", type=click.Path(path_type=Path), metavar="FILE", help="What this network is (TOML).")
 @click.option("--rules", type=click.Path(path_type=Path), metavar="DIR", help="Rules over the built-in ones.")
 @click.option("--schemas", type=click.Path(path_type=Path), metavar="DIR", help="Schemas over the built-in.")
-@click.option("--as-of", type=_Day(), help="Day on which suppressions expire or not (default today, UTC).")
+@click.option("--as-of", type=Day(), help="Day on which suppressions expire or not (default today, UTC).")
 @click.option("--format", "form", type=click.Choice(("text", "ndjson")), default="text", show_default=True)
 @click.option("--explain", is_flag=True, help="Show what became of each clause, and what the schema lost.")
 @click.option(
