@@ -278,6 +278,13 @@ def test_the_document_is_found_though_the_head_is_lost() -> None:
         assert response.document.access_key_id == "ASIAQNZGKIQY56JQ7WML"
 
 
+@pytest.mark.parametrize("pieces", PIECES)
+def test_of_a_body_in_broken_chunks_only_what_is_certain_counts(pieces) -> None:
+    asked = get("/a", CHUNKED, body=b"4;x=y\r\nhello\r\n0\r\nA: b\r\n\r\n")
+    request, _ = only(run((asked, ok()), pieces)[0])
+    assert (request.body_length, request.complete) == (4, False)
+
+
 def test_a_bomb_stays_small() -> None:
     bomb = gzip.compress(gzip.compress(b"\0" * 50_000_000))
     found, _ = run((get(ROLE_PATH), ok(bomb, "Content-Encoding: gzip, gzip")), whole)

@@ -83,8 +83,9 @@ class Conversation:
         message = stream.gap(length)
         if direction == RESPONSES and not stream.in_step:
             self._slipped = True
-        if message is not None:
+        while message is not None:
             self._step(direction, message)
+            message = stream.gap(length) if direction == REQUESTS and stream.buffer else None
         self._run()
         return self._take()
 
@@ -164,11 +165,9 @@ class Conversation:
             if self.tunnel:
                 return
         message = stream.end(finished)
-        if message is None:
-            return
-        self._step(side, message)
-        if not message.over and (message := stream.end(finished)) is not None:
+        while message is not None:
             self._step(side, message)
+            message = stream.end(finished) if not message.over or stream.buffer else None
 
     def _let_go(self) -> None:
         """Read what waits for a request: none will come that could explain it."""

@@ -131,7 +131,8 @@ class Stream:
     def gap(self, length: int) -> Message | None:
         """Pass over octets that nobody saw; returns the message whose head they broke or whose end they hid.
 
-        The caller takes all that `next` gives before it calls this.
+        The caller takes all that `next` gives before it calls this, and calls it again while octets wait before the
+        gap: behind a body of broken framing they may begin a request.
         """
         message = self.message
         if message is None:
@@ -141,13 +142,17 @@ class Stream:
                 return None
             if message.body.done or self.side == REQUESTS:
                 return self._finish(message, message.body.done)
+            message.body.end(self.buffer)
             return None
         self._break_head(message.head)
         self._drop(len(self.buffer))
         return self._finish(message, False) if self.side == REQUESTS else message
 
     def end(self, closed: bool) -> Message | None:
-        """Take the end of the direction; returns the message that it cut off or, where `closed`, completed."""
+        """Take the end of the direction; returns the message that it cut off or, where `closed`, completed.
+
+        The caller calls it again while octets wait: behind a body that was cut they may begin a request.
+        """
         self.ended = True
         message = self.message
         if message is None:
@@ -191,7 +196,9 @@ class Stream:
                 return Message(Head(self._mark(0), damaged=True))
             else:
                 self._lost = True
-            if searched and self._lost:  # what was found is no start line after all, and must not be found again
+            if (
+                searched and self._lost
+            ):  # what was found is no start line after all, and must not be found again
                 self._drop(self.buffer.find(b"\n") + 1 or len(self.buffer), junk=True)
             self._scanned = 0
         return None
@@ -313,9 +320,11 @@ class Stream:
             self.optional = False
         size = len(self.buffer)
         body.take(self.buffer)
+        if body.framing is Framing.LOST and self.side == RESPONSES:
+            body.take_lost(self.buffer)
         self._passed(size - len(self.buffer))
-        if self.side == REQUESTS and body.framing is Framing.LOST:
-            return self._finish(message, False)
+        if body.framing is Framing.LOST and self.side == REQUESTS:
+            return self._finish(message, False)  # nothing that may be a request is passed over as its body
         if not body.done:
             return None
         return self._finish(message, body.framing is not Framing.LOST)
