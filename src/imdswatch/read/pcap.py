@@ -47,11 +47,12 @@ class Pcap:
         while at <= last:  # the one loop that runs for every packet: nothing in it that can be done later
             (size,) = size_of(octets, at)
             if not 0 < size <= LONGEST:
-                if size or any(octets[at : at + header]):
+                if size:
                     damage = f"packet %d claims to be {size} bytes long"
-                else:  # a hole, as a crash or a full disk leaves it
+                    break
+                if not any(octets[at : at + header]):  # a hole, as a crash or a full disk leaves it
                     damage = "packet %d is nothing but zeros"
-                break
+                    break
             at += header
             note(at)
             at += size
