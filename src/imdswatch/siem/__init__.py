@@ -16,6 +16,8 @@ TARGETS = {
     "elastic": "imdswatch.siem.elastic",
     "sentinel": "imdswatch.siem.sentinel",
     "sigma": "imdswatch.siem.sigma",
+    "splunk": "imdswatch.siem.splunk",
+    "suricata": "imdswatch.siem.suricata",
 }
 """Name of a target → the module with its `LANGUAGES` (word → Emitter class, the usual one first) and its `tree`. One
 whose content is no query over columns has a `build` of its own, and `SCHEMAS` that say what it builds."""
