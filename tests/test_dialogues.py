@@ -199,6 +199,7 @@ def test_one_direction_of_answers_alone_still_shows_credentials() -> None:
     assert (found.stage, found.account["access_key_id"], found.victim["ip"]) == (
         "credentials-served", KEY, VICTIM,
     )  # fmt: skip
+    assert found.request == {"host": "169.254.169.254", "status": 200}
 
 
 def test_a_ping_that_is_answered() -> None:
