@@ -19,8 +19,6 @@ _TREE = re.compile(r"/(?:latest|1\.0|20..-..-..)/(?:meta-data|user-data|dynamic|
 _TOKEN = re.compile(r"/(?:latest|1\.0|20..-..-..)/api/token/?\Z")
 _ROLE = re.compile(r"/(?:iam/security-credentials(?:-extended)?|ec2/security-credentials)/[^/]+\Z")
 _HEADER = "aws-ec2-metadata-token"
-_WHOLE_BODY = 256 << 10
-"""Octets of a body that `documents` gets to see at most (http1); of a longer one nothing can be excluded."""
 _AWS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".on.aws")
 _CLAIM = {
     "access-key-id": "access-key-id",
@@ -89,9 +87,8 @@ def document_fields(response: Response, *, unbroken: bool) -> dict[str, Any]:
     """Return what the body says; `unbroken` says that no octet of the connection is missing."""
     document = response.document
     if document is None:
-        seen = unbroken and response.complete and 0 < response.body_length <= _WHOLE_BODY
-        plain = response.header("content-encoding") in (None, "identity")
-        return {"resp_document": "other"} if seen and plain else {}
+        seen = unbroken and response.whole and response.body_length
+        return {"resp_document": "other"} if seen else {}
     found: dict[str, Any] = {"resp_document": document.kind}
     if document.code is not None:
         found["response_code"] = document.code

@@ -172,18 +172,18 @@ def length_of(values: Sequence[str]) -> int | None:
 def decoded(octets: bytes, codings: Sequence[str], whole: bool) -> tuple[bytes, bool]:
     """Undo content and transfer codings, last applied first; returns the octets and whether they are all there.
 
-    At most 256 KiB come out, whatever goes in. Octets in a coding this cannot undo (br, zstd, compress) give nothing.
+    At most 256 KiB come out, whatever goes in. Where a coding cannot be undone (br, zstd, compress, or none at all: an
+    impostor may name what it likes, and urllib3 passes over a name that it does not know), the octets stay as they are.
     """
-    if len(codings) > _MAX_CODINGS:
-        return b"", False
-    for coding in reversed(codings):
+    for coding in codings[: -_MAX_CODINGS - 1 : -1]:
         if coding in ("identity", "chunked", ""):
             continue
         if coding not in ("gzip", "x-gzip", "deflate"):
-            return b"", False
-        octets, finished = _inflated(octets, coding)
+            return octets, False
+        plain, finished = _inflated(octets, coding)
         whole = whole and finished
-    return octets, whole
+        octets = plain or octets
+    return octets, whole and len(codings) <= _MAX_CODINGS
 
 
 def _inflated(octets: bytes, coding: str) -> tuple[bytes, bool]:

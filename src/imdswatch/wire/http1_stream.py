@@ -191,7 +191,7 @@ class Stream:
                     return self._started(head)
                 self._lost = True
             elif self.bare:
-                return self._started(Head(self._mark(0), version="0.9"))
+                return self._started(Head(self._mark(0), version="0.9", bare=True))
             elif self.headless:
                 return Message(Head(self._mark(0), damaged=True))
             else:
@@ -208,7 +208,7 @@ class Stream:
         self._lost = self.bare = self.optional = False
         self._folded.clear()
         self._lines = 0
-        head.complete = head.version == "0.9"
+        head.complete = head.bare
         return Message(head)
 
     @property
