@@ -135,7 +135,31 @@ def test_filters_are_sigma_filters_that_apply(slug: str) -> None:
     assert len(rule.detection.detections) > len(before)
 
 
-@settings(max_examples=120, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+def test_a_claim_to_everybody_names_no_victim() -> None:
+    """Broadcast, multicast and the claimant itself are no victim: who asked is unknown, and an alert stays."""
+    text = yaml.safe_load(next(iter(filters(request(site())).values()))[1])
+    detection = {key: value for key, value in text["filter"].items() if key != "rules"}
+    rule = parse_rule(
+        "filter",
+        yaml.safe_dump({"title": "x", "logsource": text["logsource"], "detection": detection}),
+        "x.yml",
+    )
+    assert rule is not None
+    judge = compile_rules([rule], {})
+    for event in (
+        {"src_ip": "169.254.169.254", "dst_ip": "255.255.255.255"},
+        {"src_ip": "fd00:ec2::254", "dst_ip": "ff02::1", "nd_target": "fd00:ec2::254"},
+        {"src_ip": "fd00:ec2::254", "dst_ip": "fd00:ec2::254"},
+    ):
+        assert site().suppressed_by("imds-l2-claim", 2, event) is None
+        assert judge(event) == [0], event
+    for dst in ("203.0.113.5", "2001:db8::5"):
+        event = {"src_ip": "169.254.169.254" if "." in dst else "fd00:ec2::254", "dst_ip": dst}
+        assert site().suppressed_by("imds-l2-claim", 2, event) == "on_premises"
+        assert judge(event) == []
+
+
+@settings(max_examples=50, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(SITES, EVENTS, st.sampled_from(["imds-contact", "imds-request", "imds-answered", "imds-l2-claim"]))
 def test_filters_leave_out_what_the_site_does(
     table: dict[str, Any], event: dict[str, Any], slug: str

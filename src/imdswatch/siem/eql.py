@@ -100,7 +100,7 @@ class EqlBackend(Emitter):
         regex = host_regex(addresses, names, encoded=True)
         if atom.take:
             inner = regex.replace(".*", "[^/?#]*")
-            regex = f"([a-z][a-z0-9+.-]*://)?([^/?#@]*@)?{inner}([/?#].*)?"
+            regex = f"([a-z][a-z0-9+.-]*://)?([^/?#@]*[@])?{inner}([/?#].*)?"
         return _guard(atom.column, f"{_name(atom.column)} regex~ {_regex(regex)}", guarded)
 
     def macs(self, atom: f.Atom, values: Sequence[str], guarded: bool) -> str:

@@ -110,7 +110,7 @@ class EsqlBackend(Emitter):
         regex = host_regex(addresses, names, encoded=True)
         if atom.take:
             inner = regex.replace(".*", "[^/?#]*")
-            regex = f"([a-z][a-z0-9+.-]*://)?([^/?#@]*@)?{inner}([/?#].*)?"
+            regex = f"([a-z][a-z0-9+.-]*://)?([^/?#@]*[@])?{inner}([/?#].*)?"
         subject = f"TO_LOWER({_name(atom.column)})"
         if _several(atom.column):
             subject, regex = f'CONCAT("|", MV_CONCAT({subject}, "|"), "|")', f".*[|]{regex}[|].*"
