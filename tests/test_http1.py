@@ -347,6 +347,15 @@ def test_an_upgrade_is_a_tunnel_once_it_is_granted(pieces) -> None:
     assert [summary(exchange) for exchange in found] == ["GET /chat | -", "GET /b | -"]
 
 
+@pytest.mark.parametrize("pieces", PIECES)
+def test_an_upgrade_that_stands_first_in_the_capture_is_granted_to_the_first_request(pieces) -> None:
+    switched = (S, b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+    behind = get("/b", method="HEAD")[1] + b"xyz"
+    found, granted = run((switched, (C, get("/chat")[1] + behind)), pieces)
+    assert [summary(exchange) for exchange in found] == ["GET /chat | 101 0"]
+    assert granted.take_tunnelled(C) == behind
+
+
 def test_what_waits_for_the_answer_to_a_connect_is_bounded() -> None:
     conversation = Conversation()
     conversation.feed(C, get("h:443", method="CONNECT")[1], None)
