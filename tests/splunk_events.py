@@ -18,11 +18,15 @@ def event(record: Mapping[str, Any], source: Source) -> dict[str, Any]:
     """
     table, settings = source.naming.table, source.naming.settings
     out = dict(_flat(record, "", "" if settings.get("extraction") != "json" else "{}"))
+    # `Schema.write` puts an array at the end of a path (`a.b: [..]`), where the tool may have one in the middle.
+    columns = {column.name for several in source.naming.columns.values() for column in several}
+    real = {name.replace("{}", ""): name for name in sorted(columns)}
+    out = {name if name in columns else real.get(name.replace("{}", ""), name): out[name] for name in out}
     if tags := re.findall(r"tag=(\w+)", table):
         out["tag"] = tags
     if model := settings.get("datamodel"):
         out["tag"] = {"Network_Traffic": ["network", "communicate"], "Web": ["web"]}[model.partition(".")[0]]
-    if sourcetype := re.search(r'sourcetype(?: IN \(|=)"([^"]+)"', table):
+    if sourcetype := re.search(r'sourcetype(?: IN \(|=)"?([^",) ]+)', table):
         out["sourcetype"] = sourcetype[1]
     moment = out.pop(source.schema.bases[0].form.fields.fields[0].sources[0], out.get("_time"))
     if isinstance(moment, str) and not re.fullmatch(r"[0-9.]+", moment):

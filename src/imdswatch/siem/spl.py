@@ -179,8 +179,7 @@ class SplBackend(Emitter):
         first, flagged = self._sorted(wanted)
         return "\n".join(
             [
-                f"search {source.naming.table}",
-                *_indented(first),
+                *_begun(source.naming, first),
                 *self._flagged(f.all_of(flagged), source.naming),
                 *self._shown(source, rule),
             ]
@@ -188,7 +187,7 @@ class SplBackend(Emitter):
 
     def frame(self, condition: str, source: Source, rule: Rule, plan: Plan) -> str:
         """Return the search around a condition that is text already (pySigma's way in never asks for it)."""
-        lines = [f"search {source.naming.table}", *with_flags([condition], source.naming)]
+        lines = [*_begun(source.naming, []), *with_flags([condition], source.naming)]
         return "\n".join([*lines, *self._shown(source, rule)])
 
     def _sorted(self, wanted: Sequence[f.Formula]) -> tuple[list[str], list[f.Formula]]:
@@ -229,8 +228,9 @@ class SplBackend(Emitter):
     def _shown(self, source: Source, rule: Rule) -> Iterator[str]:
         """Yield the end of a search: what an analyst, and Enterprise Security, look at first."""
         columns = source.naming.columns
-        victim, asked = (_first(columns[field]) for field in ("src_ip", "dst_ip"))
-        yield f'| eval imds_rule="{rule.slug}", imds_stage="{rule.stage}", src={victim}, dest={asked}'
+        sides = {"src": columns["src_ip"], "dest": columns.get("dst_ip", columns.get("dns_query", ()))}
+        named = "".join(f", {name}={_first(found)}" for name, found in sides.items())
+        yield f'| eval imds_rule="{rule.slug}", imds_stage="{rule.stage}"{named}'
         shown = [column for field in FIRST_FIELDS for column in columns.get(field, ())]
         names = dict.fromkeys(["_time", "imds_rule", "imds_stage", "src", "dest", *map(_quoted_name, shown)])
         yield f"| table {', '.join(names)}"
@@ -284,7 +284,7 @@ class SplBackend(Emitter):
         ]
         return "\n".join(
             [
-                f"search {naming.table}",
+                *_begun(naming, []),
                 *flags.lines(naming),
                 f'| eval imds_served=if(searchmatch("{texts[0]}"), _time, null())',
                 f'| eval imds_used=if(searchmatch("{texts[1]}"), _time, null())',
@@ -300,6 +300,14 @@ class SplBackend(Emitter):
                 f'| eval imds_rule="{rule.slug}", imds_stage="{rule.stage}", _time=imds_used',
             ]
         )
+
+
+def _begun(naming: Naming, first: Sequence[str]) -> list[str]:
+    """Return the beginning of a search: what is asked at once, after the fields that the schema has computed."""
+    lines = [f"search {naming.table}"]
+    if "eval" in naming.settings:
+        lines += [f"| eval {naming.settings['eval']}", *(["| search"] if first else [])]
+    return [*lines, *_indented(first)]
 
 
 def _conjuncts(formula: f.Formula) -> list[f.Formula]:
