@@ -199,7 +199,7 @@ class Conversation:
             message.body = _request_body(head)
             self._outstanding.append(message)
             self._waits = head.complete and (head.method == "CONNECT" or head.upgrades)
-            self._streams[RESPONSES].bare = head.version == "0.9"
+            self._streams[RESPONSES].bare = head.bare
             if len(self._outstanding) > MAX_OUTSTANDING:
                 self._answered(self._outstanding.popleft(), None)
 
@@ -249,15 +249,21 @@ class Conversation:
         status = head.status or 0
         if head.damaged:
             return Body(Framing.LOST, keep=True)
-        if head.version == "0.9":
+        if head.bare:
             return Body(Framing.CLOSE, keep=True)
         if method == "HEAD" or status < 200 or status in (204, 304) or (method == "CONNECT" and status < 300):
             return Body(Framing.LENGTH)
-        if head.transfer_codings:
-            chunked = head.transfer_codings[-1] == "chunked"
-            return Body(Framing.CHUNKED if chunked else Framing.CLOSE, keep=True)
+        codings = [coding for coding in head.transfer_codings if coding != "identity"]  # RFC 2616 3.6: none
+        if codings and codings[-1] == "chunked":
+            return Body(Framing.CHUNKED, keep=True)
         length = length_of(head.lengths)
-        return Body(Framing.CLOSE, keep=True) if length is None else Body(Framing.LENGTH, length, keep=True)
+        if length is None:
+            return Body(Framing.CLOSE, keep=True)
+        if codings or head.ambiguous_length:
+            # Clients disagree: Python's http.client passes over a coding that it does not know and takes the first
+            # length, Java's HttpURLConnection the last.
+            return Body(Framing.LOST, keep=True)
+        return Body(Framing.LENGTH, length, keep=True)
 
     # -- results -----------------------------------------------------------------------------------------------------
 
@@ -328,6 +334,7 @@ def _response(message: Message, request: Request | None) -> Response:
         complete=head.complete and message.finished,
         mark=head.mark,
         document=document,
+        whole=whole,
         mime=(first_value(headers, "content-type") or "").partition(";")[0].strip().lower() or None,
         ambiguous=head.ambiguous,
     )
