@@ -242,6 +242,7 @@ class Connections:
         if response is not None:
             talk.claimed = talk.replied
             fields |= exchanges.response_fields(response, request)
+            fields |= exchanges.answerer(response.mark)
         elif request is not None:
             fields |= talk.unanswered(exchange, following)
         if request is not None and request.method == "CONNECT":

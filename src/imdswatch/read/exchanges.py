@@ -14,6 +14,7 @@ from imdswatch.address import ENDPOINTS
 from imdswatch.event import endpoint
 from imdswatch.read.steps import Step
 from imdswatch.wire.http1 import Exchange, Request, Response
+from imdswatch.wire.packet import Packet
 
 _TREE = re.compile(r"/(?:latest|1\.0|20..-..-..)/(?:meta-data|user-data|dynamic|api/token)(?:/|\Z)")
 _TOKEN = re.compile(r"/(?:latest|1\.0|20..-..-..)/api/token/?\Z")
@@ -140,6 +141,12 @@ def step_of(fields: dict[str, Any]) -> Step:
 def names_aws(name: str | None) -> bool:
     """Say whether a host name is one of AWS's API endpoints (AWS General Reference, service endpoints)."""
     return name is not None and name.partition(":")[0].rstrip(".").lower().endswith(_AWS)
+
+
+def answerer(first: Packet) -> dict[str, Any]:
+    """Return who sent the first packet of a response: on one connection another host may answer than accepted it."""
+    known = {"dst_mac": first.src_mac, "ttl": first.ttl}
+    return {name: value for name, value in known.items() if value is not None}
 
 
 def first_packet(exchange: Exchange) -> Any:
