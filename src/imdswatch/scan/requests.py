@@ -19,6 +19,7 @@ from imdswatch.wire.columns import Bools, Bytes, Columns, Ints, Keys
 
 MOST = 400_000
 """Flows that are remembered."""
+_TABLE = 1 << 18
 _LONGEST = 64 << 10  # octets of a head that are joined
 _WORK = 50_000  # segments that are looked through for pieces, for each buffer; a capture made of pieces is read in full
 _STARTS = frozenset(int.from_bytes((name + " ").encode()[:4]) for name in halves.METHODS)
@@ -30,36 +31,31 @@ class Flows:
 
     def __init__(self) -> None:
         self._known: dict[int, None] = {}
-        self._table = np.zeros(1 << 16, np.bool_)
-        self._sorted: Keys | None = None
-
-    def add(self, keys: Sequence[int]) -> None:
-        """Remember keys; 0 is none."""
-        for key in keys:
-            if key and key not in self._known:
-                self._known[key] = None
-                self._table[key & 0xFFFF] = True
-                self._sorted = None
-        if len(self._known) > MOST:
-            self._known = dict.fromkeys(list(self._known)[MOST // 2 :])
-            self._table[:] = False
-            for key in self._known:
-                self._table[key & 0xFFFF] = True
+        self._table = np.zeros(_TABLE, np.bool_)
 
     def __contains__(self, key: object) -> bool:
         return key in self._known
 
+    def add(self, keys: Sequence[int]) -> None:
+        """Remember keys; 0 is none."""
+        known = self._known
+        fresh = [key for key in keys if key and key not in known]
+        if not fresh:
+            return
+        known.update(dict.fromkeys(fresh))
+        if len(known) > MOST:
+            fresh = list(known)[MOST // 2 :]
+            self._known = dict.fromkeys(fresh)
+            self._table[:] = False
+        self._table[[key & _TABLE - 1 for key in fresh]] = True
+
     def among(self, keys: Keys) -> Ints:
         """Return the indices of the keys that are known."""
-        maybe = np.flatnonzero(self._table[(keys & np.uint64(0xFFFF)).astype(np.int64)])
-        if not len(maybe):
-            return maybe
-        if self._sorted is None:
-            self._sorted = np.sort(np.fromiter(self._known, np.uint64, len(self._known)))
-        some = keys[maybe]
-        place = np.minimum(np.searchsorted(self._sorted, some), len(self._sorted) - 1)
-        found: Ints = maybe[self._sorted[place] == some]
-        return found
+        maybe = np.flatnonzero(self._table[(keys & np.uint64(_TABLE - 1)).view(np.int64)])
+        known = self._known
+        found = [key in known for key in keys[maybe].tolist()]
+        out: Ints = maybe[found]
+        return out
 
 
 @dataclass(slots=True)

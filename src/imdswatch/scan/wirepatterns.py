@@ -28,7 +28,7 @@ _NEVER = frozenset(
 """Fields that no capture fills."""
 _MARKS = {
     # what stands on the wire wherever the field has a value (wire/http1_message.py)
-    "signing_key_id": ("Credential=", "AWSAccessKeyId=", r"authorization[ \t]*:[ \t]*AWS[ \t]"),
+    "signing_key_id": ("Credential=", "AWSAccessKeyId=", "authorization: AWS ", "authorization:AWS "),
 }
 _LABELS = frozenset({"dns_query", "dns_answer"})
 _TREES = ("meta-data", "user-data", "dynamic", "api/token")
@@ -114,7 +114,10 @@ def _match(match: Match) -> Needed:
         and found is not None
         and (binary := _address(test)) is not None
     ):
-        return (_as_name(str(test.parts[0])), *binary) if field in _LABELS else (*found, *binary)
+        if field not in _LABELS:
+            return (*found, *binary)
+        name = str(test.parts[0])
+        return binary if ":" in name else (_as_name(name), *binary)
     return found
 
 
@@ -157,8 +160,11 @@ def _as_sent(pattern: Pattern) -> str:
 
 
 def _is_number(text: str) -> bool:
-    """Say whether a pattern of a host is an address with a spelling that is no plain text."""
-    return re.search(r"[(\[]", text) is not None and re.search(r"[g-wyz]", text.replace(COLON, "")) is None
+    """Say whether a pattern of a host is one of the rare spellings of an address."""
+    return (
+        re.search(r"[g-wyz]", text.replace(COLON, "")) is None
+        and re.fullmatch(r"\d+(\\\.\d+){3}", text) is None
+    )
 
 
 def _rare_spellings() -> tuple[str, ...]:

@@ -8,7 +8,6 @@ for in that packet. Pure but for `watched`, which remembers that something to wa
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any
@@ -50,7 +49,7 @@ class Search:
             self._texts += of_hosts
         self._patterns: dict[int, re.Pattern[bytes]] = {}
         self._wanted = wanted
-        signs = [*halves.METHODS, *(f"HTTP/1\\.{minor}{end}" for minor in "01" for end in (r"\r\n", r"\n"))]
+        signs = [f"{method} " for method in halves.METHODS]
         self._first_sign = len(all_words)
         self._first_host = self._first_sign + len(signs)
         self._first_watched = self._first_host + len(hosts)
@@ -156,10 +155,13 @@ def _shared(texts: Sequence[str]) -> dict[str, str]:
     }
     out = {text: text for text, found in literals.items() if not found}
     left = {text: found for text, found in literals.items() if found}
+    words = {one for found in literals.values() for one in found}
     while left:
-        counts = Counter(one for found in left.values() for one in found)
-        best = max(counts, key=lambda one: (counts[one], len(one), one))
-        for text in [text for text, found in left.items() if best in found]:
+        holders = {
+            word: [t for t, found in left.items() if any(word in one for one in found)] for word in words
+        }
+        best = max(words, key=lambda word: (len(holders[word]), len(word), word))
+        for text in holders[best]:
             out[text] = re.escape(best)
             del left[text]
     return out

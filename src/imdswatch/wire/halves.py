@@ -8,28 +8,25 @@ of a head in pieces at least one piece gives itself away, whatever the cut and w
 - If the cut is within the method, the next piece begins with the rest of it; pieces as small as that are all taken.
 - The piece in which a cut request line ends begins within the line.
 
-Only methods in use count (RFC 9110 9, RFC 5789, WebDAV's RFC 4918 and 3253): a request by another one is found only
-where no cut goes through what is searched. Pure; linear in the segment. Source of what ends a head: RFC 9112 2.1, 2.2.
+Only the methods of HTTP itself count (RFC 9110 9, RFC 5789): a request by another one is found only where no cut goes
+through what is searched. Pure; linear in the segment. Source of what ends a head: RFC 9112 2.1, 2.2.
 """
 
 from __future__ import annotations
 
 import re
 
-METHODS = (
-    "GET", "PUT", "HEAD", "POST", "DELETE", "OPTIONS", "CONNECT", "PATCH", "TRACE", "PROPFIND", "PROPPATCH", "MKCOL",
-    "COPY", "MOVE", "LOCK", "UNLOCK", "REPORT", "SEARCH",
-)  # fmt: skip
+METHODS = ("GET", "PUT", "HEAD", "POST", "DELETE", "OPTIONS", "CONNECT", "PATCH", "TRACE")
 TINY = 8
 """Octets up to which a segment of visible text is taken for a piece of anything."""
-LINE_END = rb"HTTP/[0-9]\.[0-9][ \t\r]*\n"
-"""What ends a request line; a status line goes on after the version."""
 
 _METHOD = re.compile(rb"(?:%s)[ \t]" % "|".join(METHODS).encode())
 LONGEST_REST = max(map(len, METHODS)) - 1
 """Octets that the rest of a method may have."""
 _ENDS_OF_METHODS = sorted({name[i:] for name in METHODS for i in range(1, len(name))}, key=len, reverse=True)
-_LINE_END = re.compile(LINE_END)
+_LINE_END = re.compile(
+    rb"HTTP/[0-9]\.[0-9][ \t\r]*\n"
+)  # of a request: a status line goes on after the version
 _HEAD_END = re.compile(rb"\n[ \t\r]*\n")
 _REST_OF_METHOD = re.compile(
     rb"(?:%s)?[ \t]+(?:[/*]|[A-Za-z0-9.\[-]|\Z)" % "|".join(_ENDS_OF_METHODS).encode()
