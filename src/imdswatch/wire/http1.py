@@ -136,8 +136,8 @@ class Conversation:
         if message is None:
             return False
         self._step(side, message)
-        if not message.over and message.body is not None and message.body.done:  # without a body, its head is its end
-            stream.next()
+        if not message.over and message.body is not None and message.body.done:
+            stream.next()  # it has no body: the end of its head is its own
             self._step(side, message)
         return True
 
