@@ -133,7 +133,9 @@ class EqlBackend(Emitter):
             raise CannotSay("a part of a URL cannot be asked for")
         some = f"{_name(atom.column)} != null"
         return (
-            some if atom.column.type in ("ip", "long", "date") else f'({some} and {_name(atom.column)} != "")'
+            some
+            if atom.column.type.removesuffix("[]") in ("ip", "long", "date")
+            else f'({some} and {_name(atom.column)} != "")'
         )
 
     def excess(self, atom: f.Atom, packets: Column, destination: Column | None, guarded: bool) -> str:

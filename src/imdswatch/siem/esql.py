@@ -156,8 +156,10 @@ class EsqlBackend(Emitter):
         if atom.take:
             raise CannotSay("a part of a URL cannot be asked for")
         some = f"{_name(atom.column)} IS NOT NULL"
-        if _several(atom.column) or atom.column.type in ("ip", "long", "date"):
+        if atom.column.type.removesuffix("[]") in ("ip", "long", "date"):
             return some
+        if _several(atom.column):  # comparing several values with one gives null
+            return f'(MV_CONCAT({_name(atom.column)}, "") != "")'
         return f'({some} AND {_name(atom.column)} != "")'
 
     def same(self, atom: f.Atom, other: Column, guarded: bool) -> str:

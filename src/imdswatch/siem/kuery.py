@@ -126,7 +126,7 @@ class KueryBackend(Emitter):
         some = f"{atom.column.name} : *"
         return (
             some
-            if atom.column.type in ("ip", "long", "date")
+            if atom.column.type.removesuffix("[]") in ("ip", "long", "date")
             else f'({some} and not {atom.column.name} : "")'
         )
 
