@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 TARGETS = {
     "elastic": "imdswatch.siem.elastic",
+    "qradar": "imdswatch.siem.qradar",
     "sentinel": "imdswatch.siem.sentinel",
     "sigma": "imdswatch.siem.sigma",
     "splunk": "imdswatch.siem.splunk",
