@@ -159,7 +159,7 @@ class EsqlBackend(Emitter):
         if atom.column.type.removesuffix("[]") in ("ip", "long", "date"):
             return some
         if _several(atom.column):  # comparing several values with one gives null
-            return f'(MV_CONCAT({_name(atom.column)}, "") != "")'
+            return f'({some} AND MV_CONCAT({_name(atom.column)}, "") != "")'
         return f'({some} AND {_name(atom.column)} != "")'
 
     def same(self, atom: f.Atom, other: Column, guarded: bool) -> str:
