@@ -184,6 +184,17 @@ def _char(char: str) -> str:
     return f"({literal(char)}|%(25)?{code})"
 
 
+def without_backslashes(regex: str, write: Callable[[str], str]) -> str:
+    """Return an expression of this module with each escaped character as `write` writes it (`[.]` for one).
+
+    A bracket, which has no form that all engines read alike, becomes any character that no host is written with.
+    """
+    return re.sub(r"\\(.)", lambda found: _ODD if found[1] in "[]" else write(found[1]), regex)
+
+
+_ODD = "[^a-z0-9.:%/?#@_-]"
+
+
 # Hosts ------------------------------------------------------------------------------------------------------------
 
 

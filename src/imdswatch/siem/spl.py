@@ -30,7 +30,7 @@ from imdswatch.schema import Column, Naming
 from imdswatch.siem import formula as f
 from imdswatch.siem.content import Plan, Source
 from imdswatch.siem.emitter import CannotSay, Emitter, spelled
-from imdswatch.siem.spelling import host_regex, mac_forms, path_regex, v4_of, v6_of
+from imdswatch.siem.spelling import host_regex, mac_forms, path_regex, v4_of, v6_of, without_backslashes
 from imdswatch.siem.spl_flags import FLAG, SCHEME, Flags, computed, eval_name, mark, with_flags
 from imdswatch.siem.triage import FIRST_FIELDS
 
@@ -409,14 +409,13 @@ def _regex(parts: Sequence[str | Wild]) -> str:
 
 def _class(char: str) -> str:
     """Return one character as a regular expression without backslashes."""
-    if char in '\\^"\n\r':
+    if char in '\\^"[]\n\r':
         raise CannotSay(f"the character {char!r} cannot be asked for in a search")
     return char if char.isalnum() or ord(char) > 127 or char in "_-/:%@&=~#,;!'<> " else f"[{char}]"
 
 
 def _classes(regex: str) -> str:
-    r"""Return a regular expression of `spelling` with `[.]` for `\.`; inside brackets nothing needs an escape there."""
-    return re.sub(r"\\(.)", lambda found: _class(found[1]), regex)
+    return without_backslashes(regex, _class)
 
 
 def _matches(kind: str, column: Column, subject: str, whole: str, *, cased: bool) -> str:

@@ -1,5 +1,6 @@
 """Backends of imdswatch, where pySigma and `sigma list targets` look for them."""
 
+from imdswatch.siem.aql import AqlBackend
 from imdswatch.siem.eql import EqlBackend
 from imdswatch.siem.esql import EsqlBackend
 from imdswatch.siem.kuery import KueryBackend
@@ -8,7 +9,15 @@ from imdswatch.siem.spl import SplBackend
 
 backends = {
     backend.identifier: backend
-    for backend in (EqlBackend, EsqlBackend, KueryBackend, KustoBackend, SplBackend)
+    for backend in (AqlBackend, EqlBackend, EsqlBackend, KueryBackend, KustoBackend, SplBackend)
 }
 
-__all__ = ["EqlBackend", "EsqlBackend", "KueryBackend", "KustoBackend", "SplBackend", "backends"]
+__all__ = [
+    "AqlBackend",
+    "EqlBackend",
+    "EsqlBackend",
+    "KueryBackend",
+    "KustoBackend",
+    "SplBackend",
+    "backends",
+]
