@@ -36,9 +36,11 @@ _NAMED_AFTER = re.compile(
     rf"(?i)(?P<name>value{_QUOTE}\s*[:=]\s*\\*[\"'])(?P<value>(?:\\/|[^\"'\\]){{1,8192}})"
     rf"(?=\\*[\"']\s*,\s*\\*[\"']?name{_QUOTE}\s*[:=]\s*\\*[\"']?[\w-]*(?:{_NAMES}|authorization|cookie))"
 )
-_USERINFO = re.compile(r"(?P<name>(?::|%3[aA])(?:/|%2[fF]|\\/){2})(?P<value>[^\s/\"'<>@?#]{1,512})(?=@|%40)")
+_USERINFO = re.compile(  # of a URL, or of a URL whose scheme was cut off
+    r"(?P<name>(?::|%3[aA]|\A)(?:/|%2[fF]|\\/){2})(?P<value>[^\s/\"'<>@?#]{1,512})(?=@|%40)"
+)
 _SHAPED = re.compile(
-    r"AQAAA[A-Za-z0-9_\-]{20,}={0,2}"  # IMDSv2 token (facts B1)
+    r"AQA[A-Z]A[A-Za-z0-9_\-]{20,}={0,2}"  # IMDSv2 token
     r"|(?:IQoJ|FwoG|FQoG|AQoD)[A-Za-z0-9+/%=_\\\-]{40,}"  # STS session tokens
     r"|(?<![A-Za-z0-9+/_\-])[A-Za-z0-9+/_\-]{100,}={0,2}"  # anything longer is no name and no path segment
     r"|(?P<run>(?:[A-Za-z0-9+/]|\\/|%2[fFbB]){40,})"  # may hold the 40 characters of a secret access key
@@ -63,7 +65,7 @@ _WORDS = (
     "authorization",
     "cookie",
 )
-_MARKS = ("AQAAA", "IQoJ", "FwoG", "FQoG", "AQoD")
+_MARKS = ("AQA", "IQoJ", "FwoG", "FQoG", "AQoD")
 _RUN = str.maketrans(dict.fromkeys(string.ascii_letters + string.digits + "+/\\%", "x"))
 _LONG_RUN = _RUN | str.maketrans("_-", "xx")
 
