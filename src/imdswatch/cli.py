@@ -14,21 +14,24 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, tzinfo
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import click
 
 from imdswatch import __version__
+from imdswatch.cli_types import Day, Duration, Moment, Zone
 from imdswatch.errors import ImdswatchError, UsageError
 from imdswatch.finding import STAGE_RANK, STAGES
 
 if TYPE_CHECKING:
+    from imdswatch.rule import Rule
     from imdswatch.scan.run import Scan
     from imdswatch.schema import Schemas
+    from imdswatch.site import Site
 
 FOUND, WRONG, SKIPPED, BUG = 1, 2, 3, 70
 _FORMATS = ("text", "ndjson", "csv")
@@ -46,55 +49,6 @@ def main() -> None:
     unless somebody on the network wants AWS tools to work in a stranger's account. imdswatch reads the logs that
     a network has and says which hosts asked, whether anything answered, and what to do.
     """
-
-
-class _Moment(click.ParamType):  # type: ignore[type-arg]
-    """A point in time: ISO 8601; without a zone it is UTC."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, float):
-            return value
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(
-                f"{value!r} is no ISO 8601 time, such as 2026-11-22 or 2026-11-22T01:00:00Z", param, ctx
-            )
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
-class _Zone(click.ParamType):  # type: ignore[type-arg]
-    """A time zone name of the IANA database."""
-
-    name = "zone"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tzinfo:
-        if isinstance(value, tzinfo):
-            return value
-        if value == "UTC":
-            return UTC  # the default must not need a time zone database
-        from zoneinfo import ZoneInfo
-
-        try:
-            return ZoneInfo(value)
-        except (ValueError, OSError, KeyError):
-            self.fail(f"{value!r} is no time zone, such as Europe/Berlin", param, ctx)
-
-
-class _Day(click.ParamType):  # type: ignore[type-arg]
-    """A calendar day."""
-
-    name = "date"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
-        if isinstance(value, date):
-            return value
-        try:
-            return date.fromisoformat(value)
-        except ValueError:
-            self.fail(f"{value!r} is no date, such as 2026-11-22", param, ctx)
 
 
 def _common(command: Callable[..., int]) -> Callable[..., int]:
@@ -137,10 +91,10 @@ _FAIL_ON = f"Exit with 1 only from this stage on: {', '.join(STAGES)}."
 @click.argument("paths", nargs=-1, required=True, metavar="PATH... [-]")
 @_common
 @click.option("--schema", metavar="NAME", help="Read every record by this schema (else recognised).")
-@click.option("--since", type=_Moment(), help="Only events from this time on; those without a time count.")
-@click.option("--until", type=_Moment(), help="Only events up to this time.")
-@click.option("--timezone", type=_Zone(), default="UTC", help="Zone of times that name none (default UTC).")
-@click.option("--as-of", type=_Day(), help="Day on which suppressions expire or not (default today, UTC).")
+@click.option("--since", type=Moment(), help="Only events from this time on; those without a time count.")
+@click.option("--until", type=Moment(), help="Only events up to this time.")
+@click.option("--timezone", type=Zone(), default="UTC", help="Zone of times that name none (default UTC).")
+@click.option("--as-of", type=Day(), help="Day on which suppressions expire or not (default today, UTC).")
 @click.option("-j", "--jobs", type=click.IntRange(1, 256), help="Processes (default: one for each core).")
 @click.option("--each", is_flag=True, help="One finding an event, not one a victim and endpoint.")
 @click.option(
@@ -179,7 +133,6 @@ def _scan_of(paths: tuple[str, ...], options: dict[str, Any]) -> Scan:
     from imdswatch.scan.run import Scan
     from imdswatch.scan.work import Options
     from imdswatch.schema import load_schemas
-    from imdswatch.site import Site, load_site
 
     if options["output"] is not None:
         _refuse_to_overwrite(paths, options["output"])
@@ -189,11 +142,7 @@ def _scan_of(paths: tuple[str, ...], options: dict[str, Any]) -> Scan:
         raise UsageError(f"there is no schema `{options['schema']}`", help="`imdswatch schemas` lists them")
     if None not in (options["since"], options["until"]) and options["since"] > options["until"]:
         raise UsageError("`--since` is later than `--until`", help="no event can lie between them")
-    as_of = options["as_of"] or datetime.now(UTC).date()
-    site = load_site(options["site"], [r.slug for r in rules], as_of) if options["site"] else Site()
-    if not options["quiet"]:
-        for warning in site.warnings:
-            click.echo(f"warning: {warning}", err=True)
+    site = _site(options, rules)
     chosen = Options(
         rules=rules,
         site=site,
@@ -208,6 +157,18 @@ def _scan_of(paths: tuple[str, ...], options: dict[str, Any]) -> Scan:
     return Scan(paths, chosen, _progress(paths, options))
 
 
+def _site(options: dict[str, Any], rules: Sequence[Rule]) -> Site:
+    """Return the site that the options name, its warnings shown."""
+    from imdswatch.site import Site, load_site
+
+    as_of = options["as_of"] or datetime.now(UTC).date()
+    site = load_site(options["site"], [r.slug for r in rules], as_of) if options["site"] else Site()
+    if not options["quiet"]:
+        for warning in site.warnings:
+            click.echo(_visible(f"warning: {warning}"), err=True)
+    return site
+
+
 def _progress(paths: tuple[str, ...], options: dict[str, Any]) -> Callable[[int], None] | None:
     if options["quiet"] or sys.stderr is None or not sys.stderr.isatty():
         return None
@@ -217,14 +178,14 @@ def _progress(paths: tuple[str, ...], options: dict[str, Any]) -> Callable[[int]
 
 
 @contextmanager
-def _sink_of(options: dict[str, Any]) -> Iterator[Any]:
+def _sink_of(options: dict[str, Any], live: bool = False) -> Iterator[Any]:
     from imdswatch.report import open_sink
 
     with _handle(options["output"]) as handle:
         terminal = handle.isatty()
         color = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         width = os.get_terminal_size(handle.fileno()).columns if terminal else None
-        output = _Output(handle)
+        output = _Output(handle, live)
         yield open_sink(
             options["form"],
             cast("TextIO", output),
@@ -242,15 +203,19 @@ class _ReaderGone(Exception):
 class _Output:
     """The handle that a sink writes to; an output that cannot be written is no bug of ours and no clean scan.
 
-    Raises `_ReaderGone` or `UsageError`. click would take a broken pipe for itself and exit with 1, our "found".
+    `live`: what is written is seen at once. Raises `_ReaderGone` or `UsageError`. click would take a broken pipe
+    for itself and exit with 1, our "found".
     """
 
-    def __init__(self, handle: TextIO) -> None:
-        self._handle, self.encoding = handle, handle.encoding
+    def __init__(self, handle: TextIO, live: bool = False) -> None:
+        self._handle, self.encoding, self._live = handle, handle.encoding, live
 
     def write(self, text: str) -> int:
         with _writing(self._handle):
-            return self._handle.write(text)
+            written = self._handle.write(text)
+            if self._live:
+                self._handle.flush()
+            return written
 
     def flush(self) -> None:
         with _writing(self._handle):
@@ -384,7 +349,7 @@ def schemas_detect(known: Schemas, file: str, overlay: Path | None) -> int:
 @click.option("--site", type=click.Path(path_type=Path), metavar="FILE", help="What this network is (TOML).")
 @click.option("--rules", type=click.Path(path_type=Path), metavar="DIR", help="Rules over the built-in ones.")
 @click.option("--schemas", type=click.Path(path_type=Path), metavar="DIR", help="Schemas over the built-in.")
-@click.option("--as-of", type=_Day(), help="Day on which suppressions expire or not (default today, UTC).")
+@click.option("--as-of", type=Day(), help="Day on which suppressions expire or not (default today, UTC).")
 @click.option("--format", "form", type=click.Choice(("text", "ndjson")), default="text", show_default=True)
 @click.option("--explain", is_flag=True, help="Show what became of each clause, and what the schema lost.")
 @click.option(
@@ -404,7 +369,6 @@ def export(target: str, **options: Any) -> int:
     from imdswatch.siem import export as content_of
     from imdswatch.siem.content import Request
     from imdswatch.siem.explain import show_content, show_list
-    from imdswatch.site import Site, load_site
 
     if target not in TARGETS:
         raise UsageError(f"there is no target `{target}`", help=f"one of: {', '.join(sorted(TARGETS))}")
@@ -413,10 +377,7 @@ def export(target: str, **options: Any) -> int:
         _print(show_list(target, known))
         return 0
     as_of = options["as_of"] or datetime.now(UTC).date()
-    site = load_site(options["site"], [r.slug for r in rules], as_of) if options["site"] else Site()
-    if not options["quiet"]:
-        for warning in site.warnings:
-            click.echo(_visible(f"warning: {warning}"), err=True)
+    site = _site(options, rules)
     request = Request(rules, site, known, as_of, options["schema"], options["language"])
     content = content_of(target, request)
     if options["output"] is not None:
@@ -438,6 +399,50 @@ def _write_tree(folder: Path, files: Mapping[str, str]) -> None:
             path.write_text(text, encoding="utf-8", newline="")
         except OSError as error:
             raise _unwritable(error, str(path)) from error
+
+
+@main.command(
+    epilog="Examples: imdswatch probe | imdswatch probe --endpoint http://10.0.0.5:1338 | "
+    "imdswatch probe --interface eth0.210 --repeat 60s --format ndjson"
+)
+@click.option(
+    "--interface", "interfaces", multiple=True, metavar="IF", help="Ask over this (default: all up)."
+)
+@click.option("--endpoint", "endpoints", multiple=True, metavar="URL|@FILE", help="Ask this instead.")
+@click.option("--timeout", type=Duration(), default="1s", show_default=True, help="For one question.")
+@click.option("--repeat", type=Duration(), metavar="DURATION", help="Ask again and again; report changes.")
+@click.option("--no-credentials", is_flag=True, help="Never ask for the credentials of a role.")
+@click.option("--via-proxy", metavar="URL", help="Ask through this HTTP proxy, as botocore would.")
+@click.option("--site", type=click.Path(path_type=Path), metavar="FILE", help="Accounts, responders (TOML).")
+@click.option("--as-of", type=Day(), help="Day on which suppressions expire or not (default today, UTC).")
+@click.option("--format", "form", type=click.Choice(("text", "ndjson")), default="text", show_default=True)
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="PATH", help="Write here.")
+@click.option("--show-suppressed", is_flag=True, help="List what the site file suppresses, too.")
+@click.option("--fail-on", type=click.Choice(STAGES), metavar="STAGE", help=_FAIL_ON)
+@click.option("-q", "--quiet", is_flag=True, help="No warnings.")
+@click.option("-v", "--verbose", is_flag=True, help="Show the trace of our own bugs.")
+def probe(**options: Any) -> int:
+    """Ask for the Instance Metadata Service as AWS tools do, and judge what answers.
+
+    Says of each endpoint: absent, genuine, other-cloud, local-helper, impostor or undecided, with every reason, who
+    answered and whose account it is. Exits with 1 for an impostor, with 3 where something could not be told.
+    """
+    from imdswatch.probe.plan import plan
+    from imdswatch.probe.run import deliver
+    from imdswatch.rule import load_rules
+
+    rules = load_rules()
+    site = _site(options, rules)
+    planned = plan(options, rules, site)
+    options["form"] = {"text": "verdicts"}.get(options["form"], options["form"])
+    if planned.stale and not options["quiet"]:
+        click.echo(f"warning: {planned.stale}", err=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # how systemd ends a canary
+    with _sink_of(options, live=True) as sink:
+        found, skipped = deliver(
+            planned, options["repeat"], sink, STAGE_RANK[options["fail_on"] or STAGES[0]]
+        )
+    return FOUND if found else SKIPPED if skipped else 0
 
 
 def invoke(arguments: list[str] | None = None) -> int:

@@ -178,7 +178,9 @@ def _check_signer(message: bytes, signer: ber.Value, outer_digest: bytes, signed
         raise _Flawed("algorithm", "digest")
     if _algorithm(algorithm) not in (_RSA_ALGORITHMS if is_rsa else _DSA_ALGORITHMS):
         raise _Flawed("algorithm", "signature")
-    octets = hashlib.sha256(signed).digest() if is_rsa else hashlib.sha1(signed, usedforsecurity=False).digest()
+    octets = (
+        hashlib.sha256(signed).digest() if is_rsa else hashlib.sha1(signed, usedforsecurity=False).digest()
+    )
     _check_attributes(attributes, octets)
     # Signed is the DER of the attributes as a SET, whose tag is not the one they have in the message (RFC 2315 9.3).
     encoded = b"\x31" + message[attributes.start + 1 : attributes.end]
@@ -186,7 +188,7 @@ def _check_signer(message: bytes, signer: ber.Value, outer_digest: bytes, signed
 
 
 def _check_attributes(attributes: ber.Value, digest: bytes) -> None:
-    """Make sure that what the signer signed names this very content: a signature of attributes alone is worth nothing."""
+    """Make sure that the signed attributes name this very content: a signature of them alone is worth nothing."""
     if not _is_closed(attributes):
         raise _Flawed("shape", "signed attributes that are no DER")
     found: dict[bytes, ber.Value] = {}
