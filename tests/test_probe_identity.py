@@ -115,7 +115,8 @@ OID = {
     name: tlv(6, bytes.fromhex(octets))
     for name, octets in {
         "signed": "2a864886f70d010702", "data": "2a864886f70d010701", "type": "2a864886f70d010903",
-        "digest": "2a864886f70d010904", "sha256": "608648016503040201", "sha1": "2b0e03021a", "rsa": "2a864886f70d010101",
+        "digest": "2a864886f70d010904", "sha256": "608648016503040201", "sha1": "2b0e03021a",
+        "rsa": "2a864886f70d010101",
     }.items()
 }  # fmt: skip
 FORGER = rsa.generate_private_key(65537, 2048)
@@ -149,7 +150,9 @@ def message(
     return b64(tlv(0x30, OID["signed"] + tlv(0xA0, tlv(0x30, data))))
 
 
-TRUSTED = Bundle({form: (Key("ap-southeast-2", 7, FORGER.public_key()),) for form in FORMS}, date(2026, 1, 1))
+TRUSTED = Bundle(
+    {form: (Key("ap-southeast-2", b"\x30\x00", 7, FORGER.public_key()),) for form in FORMS}, date(2026, 1, 1)
+)
 """A bundle in which the forger's key stands in AWS's place: what then fails, fails for its shape or its content."""
 
 
@@ -378,13 +381,11 @@ def test_any_octets_are_read_or_malformed(octets: bytes) -> None:
     assert value.end == len(octets)
 
 
-@given(st.integers(0, len(MESSAGE) - 1), st.integers(1, 255))
-def test_no_changed_octet_of_a_message_verifies_but_where_it_says_nothing(at: int, flip: int) -> None:
-    """What is signed is content and attributes; names of the issuer and NULL parameters are not."""
-    changed = MESSAGE[:at] + bytes([MESSAGE[at] ^ flip]) + MESSAGE[at + 1 :]
-    result = verify("rsa2048", DOCUMENT, b64(changed), BUNDLE)
-    if result.flaw is None:
-        assert 559 <= at < 653 or changed[at] in (0x06, 0x05, 0x13, 0x0C), at
+def test_no_message_with_one_bit_changed_verifies() -> None:
+    for at in range(len(MESSAGE)):
+        for bit in range(8):
+            changed = MESSAGE[:at] + bytes([MESSAGE[at] ^ 1 << bit]) + MESSAGE[at + 1 :]
+            assert verify("rsa2048", DOCUMENT, b64(changed), BUNDLE).flaw is not None, (at, bit)
 
 
 @pytest.mark.parametrize("at", range(0, len(MESSAGE), 7))

@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 
-from answerers import (
+from answerer_cases import CASES, GOOGLE, Case
+from answerers import (  # fmt: skip
     ACCOUNT,
-    CASES,
-    GOOGLE,
     ON_DELL,
     ON_EC2,
     REMOTE,
@@ -23,7 +22,6 @@ from answerers import (
     SESSION,
     STRANGER,
     TOKEN,
-    Case,
     Imds,
     Links,
     Pages,
@@ -31,7 +29,7 @@ from answerers import (
     http,
     low,
     silent,
-)  # fmt: skip
+)
 from imdswatch.address import ENDPOINTS
 from imdswatch.probe.certificates import bundle
 from imdswatch.probe.link import Interface

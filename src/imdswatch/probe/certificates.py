@@ -35,9 +35,10 @@ _ENTRY = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """The key of one form in one region, and the serial number of its certificate, which a PKCS#7 message names."""
+    """The key of one form in one region, and the issuer and serial number that a PKCS#7 message names it by."""
 
     region: str
+    issuer: bytes
     serial: int
     key: RSAPublicKey | DSAPublicKey
 
@@ -77,4 +78,4 @@ def _key(region: str, pem: str) -> Key:
     key = certificate.public_key()
     if not isinstance(key, RSAPublicKey | DSAPublicKey):
         raise ValueError(f"the certificate of {region} has neither an RSA nor a DSA key")
-    return Key(region, certificate.serial_number, key)
+    return Key(region, certificate.issuer.public_bytes(), certificate.serial_number, key)

@@ -168,9 +168,11 @@ def _check_signer(message: bytes, signer: ber.Value, outer_digest: bytes, signed
     )
     if ber.integer(version) != 1:
         raise _Flawed("shape", "a signer of another version than 1")
-    _, serial = _fields(identity.named(ber.SEQUENCE, "issuerAndSerialNumber"), 2, "issuerAndSerialNumber")
+    issuer, serial = _fields(
+        identity.named(ber.SEQUENCE, "issuerAndSerialNumber"), 2, "issuerAndSerialNumber"
+    )
     # The issuer's name is the same in all regions; the serial number names the certificate.
-    if ber.integer(serial) != key.serial:
+    if ber.integer(serial) != key.serial or message[issuer.start : issuer.end] != key.issuer:
         raise _Flawed("signer")
     is_rsa = isinstance(key.key, RSAPublicKey)
     wanted, hasher = (_SHA256, hashes.SHA256()) if is_rsa else (_SHA1, hashes.SHA1())
