@@ -53,6 +53,8 @@ class Case:
     link: Link = REMOTE
     expected: tuple[str, ...] = ()
     cloud: str = ""
+    ends: bool = True
+    """False where only the probe's time-out ends it."""
 
 
 def _document(**changes: str) -> dict[str, bytes]:
@@ -112,6 +114,7 @@ CASES = (
         "undecided",
         "no-imds",
         ON_EC2,
+        ends=False,
     ),
     Case(
         "relay of a genuine document and its credentials", lambda: http(Imds()), "impostor", "dmi-not-amazon"
@@ -174,9 +177,9 @@ CASES = (
         "impostor",
         "dmi-not-amazon",
     ),
-    Case("a silent listener", lambda: low(silent), "undecided", "silent"),
+    Case("a silent listener", lambda: low(silent), "undecided", "silent", ends=False),
     Case("a listener that hangs up", lambda: low(hasty), "undecided", "not-http"),
-    Case("slow-loris", lambda: low(drip), "undecided", "not-http"),
+    Case("slow-loris", lambda: low(drip), "undecided", "not-http", ends=False),
     Case("an endless body", lambda: low(endless), "undecided", "no-imds"),
     Case("an endless head", lambda: low(endless_head), "undecided", "not-http"),
     Case("100 Continue without end", lambda: low(continues), "undecided", "not-http"),

@@ -150,9 +150,8 @@ def message(
     return b64(tlv(0x30, OID["signed"] + tlv(0xA0, tlv(0x30, data))))
 
 
-TRUSTED = Bundle(
-    {form: (Key("ap-southeast-2", b"\x30\x00", 7, FORGER.public_key()),) for form in FORMS}, date(2026, 1, 1)
-)
+FORGED_KEY = Key("ap-southeast-2", tlv(0x30, b""), 7, FORGER.public_key())
+TRUSTED = Bundle(dict.fromkeys(FORMS, (FORGED_KEY,)), date(2026, 1, 1))
 """A bundle in which the forger's key stands in AWS's place: what then fails, fails for its shape or its content."""
 
 
@@ -170,6 +169,13 @@ class Forgery:
     bundle: Bundle
 
 
+STOLEN_NAME = Bundle(
+    dict.fromkeys(
+        FORMS, tuple(replace(key, issuer=tlv(0x30, b""), serial=7) for key in BUNDLE.keys["rsa2048"])
+    ),
+    BUNDLE.retrieved,
+)
+"""AWS's keys, under the name that the forger's messages give."""
 T4H = DOCUMENT.replace(b"t4g", b"t4h")
 ELSEWHERE = DOCUMENT.replace(b"ap-southeast-2", b"ap-southeast-1")
 RAW_OCTETS = base64.b64decode(RAW)
@@ -287,12 +293,12 @@ FORGERIES = [
     Forgery("the digest twice", "shape", "rsa2048", DOCUMENT, message(twice=True), TRUSTED),
     # signer
     Forgery(
-        "signed by a stranger under AWS's serial number",
+        "signed by a stranger under the trusted name",
         "signature",
         "rsa2048",
         DOCUMENT,
-        message(serial=0xBD9B3A06FE76AF6B),
-        BUNDLE,
+        message(),
+        STOLEN_NAME,
     ),
     Forgery("signed by a stranger", "signer", "rsa2048", DOCUMENT, message(), BUNDLE),
     Forgery(

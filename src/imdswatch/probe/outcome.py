@@ -55,9 +55,11 @@ def outcome(asked: Asked, machine: Machine, rules: Sequence[Rule], site: Site, w
         verdict.verdict == "genuine" and asked.judgement.has("account-unexpected")
     ):
         finding = _finding(asked, verdict, machine, {rule.slug: rule for rule in rules}, site, when)
-    elif verdict.verdict == "undecided":
-        why = "; ".join(reason.text for reason in verdict.pro) or "the reasons balance"
-        skipped = Skipped(verdict.endpoint, verdict.interface, f"undecided: {why}")
+    elif verdict.verdict == "undecided" or asked.judgement.has("incomplete"):
+        why = "; ".join(reason.text for reason in verdict.reasons if reason.speaks_for == "undecided")
+        skipped = Skipped(
+            verdict.endpoint, verdict.interface, f"{verdict.verdict}: {why or 'the reasons balance'}"
+        )
     return Outcome(verdict, finding, skipped)
 
 
