@@ -17,7 +17,7 @@ import pytest
 from answerers import ACCOUNT, STRANGER, Imds, http, low, nothing, silent
 from commandline import command, environment
 from imdswatch.errors import UsageError
-from imdswatch.probe.link import Interface, Kernel
+from imdswatch.probe.link import Kernel
 from imdswatch.probe.machine import machine
 from imdswatch.probe.plan import plan
 from imdswatch.probe.run import spread
@@ -176,28 +176,6 @@ def test_firmware_tells_ec2(tmp_path: Path) -> None:
     assert machine(frozenset(), tmp_path).instance_id is None
 
 
-def test_interfaces_that_are_up_with_their_vlan(tmp_path: Path) -> None:
-    interfaces = (
-        ("eth0", "0x1003", "2"),
-        ("eth0.210", "0x1003", "3"),
-        ("eth1", "0x1002", "4"),
-        ("lo", "0x9", "1"),
-    )
-    for name, flags, index in interfaces:
-        folder = tmp_path / "sys/class/net" / name
-        folder.mkdir(parents=True)
-        (folder / "flags").write_text(flags, encoding="ascii")
-        (folder / "ifindex").write_text(index, encoding="ascii")
-    vlans = tmp_path / "proc/net/vlan"
-    vlans.mkdir(parents=True)
-    (vlans / "eth0.210").write_text("eth0.210  VID: 210\t REORDER_HDR: 1\n", encoding="ascii")
-    assert Kernel(tmp_path / "sys", tmp_path / "proc").interfaces() == (
-        Interface("eth0", 2),
-        Interface("eth0.210", 3, vlan=210),
-        Interface("lo", 1, loopback=True),
-    )
-
-
 def test_without_options_both_endpoints_are_asked_over_every_interface() -> None:
     """Only planned here, never asked."""
     options = {
@@ -210,7 +188,7 @@ def test_without_options_both_endpoints_are_asked_over_every_interface() -> None
     assert [target.interface for target in named] == ["lo", "lo"]
 
 
-# In a network of its own: two namespaces, one wire, no way out
+# In a network of its own: two namespaces, two wires between them, no way out
 
 NETWORK = r"""
 set -e
@@ -224,10 +202,14 @@ ip -n rogue addr add 10.99.0.1/24 dev rogue0; ip -n rogue addr add fd99::1/64 de
 ip -n rogue link set rogue0 up
 ip -n rogue addr add 169.254.169.254/32 dev lo; ip -n rogue addr add fd00:ec2::254/128 dev lo nodad
 ip route add 169.254.169.254/32 via 10.99.0.1; ip -6 route add fd00:ec2::254/128 via fd99::1
+ip link add victim1 type veth peer name rogue1 netns rogue
+ip addr add 10.98.0.2/24 dev victim1; ip link set victim1 up
+ip -n rogue link set rogue1 address 02:00:5e:00:53:02; ip -n rogue addr add 10.98.0.1/24 dev rogue1
+ip -n rogue link set rogue1 up
 ip netns exec rogue "$PYTHON" "$SERVER" &
 server=$!
 for _ in $(seq 50); do [ -e "$READY" ] && break; sleep 0.1; done
-"$PYTHON" -m imdswatch probe --format ndjson --timeout 5s && code=0 || code=$?
+"$PYTHON" -m imdswatch probe --format ndjson --timeout 3s && code=0 || code=$?
 kill $server
 exit $code
 """
@@ -250,7 +232,7 @@ with answerers.http(answerers.Imds()):
 
 
 def test_a_rogue_at_both_addresses_is_found_with_its_mac_and_ttl(tmp_path: Path) -> None:
-    """The only test that asks the real addresses: in a namespace of its own, which has one veth pair and no way out."""
+    """The only test that asks the real addresses: in a namespace of its own, with two segments and no way out."""
     here = Path(__file__).parent
     server, ready = tmp_path / "server.py", tmp_path / "ready"
     server.write_text(
@@ -265,15 +247,23 @@ def test_a_rogue_at_both_addresses_is_found_with_its_mac_and_ttl(tmp_path: Path)
     done = subprocess.run(words, env=given, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 1, done.stderr
     results = [json.loads(line) for line in done.stdout.splitlines()]
-    told = {one["endpoint"]: one for one in results if one["type"] == "verdict"}
+    told = {
+        " ".join(filter(None, (one["endpoint"], one.get("interface")))): one
+        for one in results
+        if one["type"] == "verdict"
+    }
+    second, unreachable = (told.pop(f"{address} victim1") for address in ("169.254.169.254", "fd00:ec2::254"))
     assert set(told) == {"169.254.169.254", "fd00:ec2::254"}
-    for one in told.values():
+    for one in (*told.values(), second):
         assert one["verdict"] == "impostor", one["reasons"]
-        assert one["responder"]["mac"] == "02:00:5e:00:53:01"
         assert one["responder"]["ttl"] == 64
-        assert one["responder"]["gateway"] in ("10.99.0.1", "fd99::1")
+    assert {one["responder"]["mac"] for one in told.values()} == {"02:00:5e:00:53:01"}
+    assert {one["responder"]["gateway"] for one in told.values()} == {"10.99.0.1", "fd99::1"}
+    assert second["responder"]["mac"] == "02:00:5e:00:53:02"
+    assert "gateway" not in second["responder"], "there it is a neighbour"
+    assert unreachable["verdict"] == "absent"
     findings = [one for one in results if one["type"] == "finding"]
-    assert {one["victim"]["ip"] for one in findings} == {"10.99.0.2", "fd99::2"}
+    assert {one["victim"]["ip"] for one in findings} == {"10.99.0.2", "fd99::2", "10.98.0.2"}
     assert {one["rule"] for one in findings} == {"imds-credentials-served"}
 
 

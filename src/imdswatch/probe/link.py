@@ -1,8 +1,8 @@
 """Who answers below HTTP: interface, route and next hop, the neighbour's MAC address, the TTL of its packets.
 
-`Links` is what the run asks; `Kernel` is the Linux one (netlink by pyroute2, /sys/class/net, a packet socket for the
-TTL). Nothing here sends a packet: it reads what the kernel knows once the questions were asked. What is not permitted
-or not known becomes a note, and an empty field.
+`Links` is what the run asks; `Kernel` is the Linux one (netlink by pyroute2, a packet socket for the TTL). Nothing here
+sends a packet: it reads what the kernel knows once the questions were asked. What is not permitted or not known becomes
+a note, and an empty field.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
-from pathlib import Path
 from typing import Any, Protocol
 
 _UP, _LOOPBACK = 0x1, 0x8
@@ -23,7 +22,6 @@ _SO_ATTACH_FILTER = 26
 _ROUTE_LOCAL = 2  # rtnetlink(7): RTN_LOCAL
 _OUTGOING = 4  # packet(7): PACKET_OUTGOING
 _UNRESOLVED = 0x01 | 0x20 | 0x40  # rtnetlink(7): NUD_INCOMPLETE, NUD_FAILED, NUD_NOARP
-_ANY_VLAN = 0x0FFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,30 +74,12 @@ class Links(Protocol):
 
 
 class Kernel:
-    """The Linux kernel's own view; `sys` may be a copy of /sys for tests."""
-
-    def __init__(self, sys: Path = Path("/sys"), proc: Path = Path("/proc")) -> None:
-        self._net, self._vlans = sys / "class/net", proc / "net/vlan"
+    """The Linux kernel's own view of the network namespace that we are in (so not /sys, which may be of another)."""
 
     def interfaces(self) -> tuple[Interface, ...]:
-        """Return all interfaces that are up, VLAN subinterfaces too, by name."""
-        found = []
-        for folder in sorted(self._net.iterdir()) if self._net.is_dir() else ():
-            flags = _number(folder / "flags", 16)
-            if flags is None or not flags & _UP:
-                continue
-            index = _number(folder / "ifindex", 10) or 0
-            found.append(Interface(folder.name, index, bool(flags & _LOOPBACK), self._vlan(folder.name)))
-        return tuple(found)
-
-    def _vlan(self, name: str) -> int | None:
-        try:
-            text = (self._vlans / name).read_text(encoding="ascii", errors="replace")
-        except OSError:
-            return None
-        _, _, after = text.partition("VID: ")
-        word = after[:5].split()
-        return int(word[0]) & _ANY_VLAN if word and word[0].isdigit() else None
+        """Return all interfaces that are up, VLAN subinterfaces too, by name; none where netlink does not say."""
+        with _netlink() as route:
+            return _interfaces(route) if route is not None else ()
 
     def addresses(self) -> frozenset[str]:
         """Return this host's own addresses; empty where netlink does not say."""
@@ -114,15 +94,15 @@ class Kernel:
 
     def link(self, host: str, interface: str | None) -> Link:
         """Return how an address is reached and who its neighbour is, as the kernel knows by now."""
-        names = {one.index: one for one in self.interfaces()}
-        index = next((one.index for one in names.values() if one.name == interface), None)
-        if interface is not None and index is None:
-            return Link(notes=(f"interface {interface} is not up",))
         with _netlink() as route:
             if route is None:
                 return Link(
                     interface=interface or "", notes=("netlink is not available: no route, no neighbour",)
                 )
+            names = {one.index: one for one in _interfaces(route)}
+            index = next((one.index for one in names.values() if one.name == interface), None)
+            if interface is not None and index is None:
+                return Link(notes=(f"interface {interface} is not up",))
             try:
                 (way,) = route.route("get", dst=host, **({"oif": index} if index is not None else {}))
                 via, out = _attribute(way, "RTA_GATEWAY") or "", _attribute(way, "RTA_OIF")
@@ -210,6 +190,22 @@ def _netlink_error() -> type[Exception]:
     return found
 
 
+def _interfaces(route: Any) -> tuple[Interface, ...]:
+    found = []
+    for entry in route.get_links():
+        if entry["flags"] & _UP:
+            kind = _attribute(entry, "IFLA_LINKINFO")
+            data = (
+                kind.get_attr("IFLA_INFO_DATA")
+                if kind and kind.get_attr("IFLA_INFO_KIND") == "vlan"
+                else None
+            )
+            vlan = data.get_attr("IFLA_VLAN_ID") if data else None
+            name = _attribute(entry, "IFLA_IFNAME")
+            found.append(Interface(name, entry["index"], bool(entry["flags"] & _LOOPBACK), vlan))
+    return tuple(sorted(found, key=lambda one: one.name))
+
+
 def _neighbour(route: Any, host: str, index: object) -> str:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for entry in route.get_neighbours(family=family, ifindex=index or 0):
@@ -220,10 +216,3 @@ def _neighbour(route: Any, host: str, index: object) -> str:
 
 def _attribute(message: Any, name: str) -> Any:
     return message.get_attr(name)
-
-
-def _number(path: Path, base: int) -> int | None:
-    try:
-        return int(path.read_text(encoding="ascii"), base)
-    except (OSError, ValueError):
-        return None

@@ -65,10 +65,13 @@ def outcome(asked: Asked, machine: Machine, rules: Sequence[Rule], site: Site, w
 
 def _verdict(asked: Asked) -> Verdict:
     judgement, link = asked.judgement, asked.link
-    responder = _responder(asked) if judgement.verdict != "absent" else {}
+    heard = asked.answers.peer is not None or judgement.has("neighbour-claims")
+    responder = _responder(asked) if heard and judgement.verdict != "absent" else {}
     key = judgement.verdict
     if key == "genuine" and judgement.has("account-unexpected"):
         key = "unexpected"
+    if key == "impostor" and link.is_local:
+        key = "impostor-here"
     return Verdict(
         endpoint=asked.answers.target.name,
         interface=asked.answers.target.interface or "",
