@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import importlib.util
 import json
+import re
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -20,10 +22,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imdswatch.probe import ber
-from imdswatch.probe.certificates import FORMS, Bundle, Form, Key, bundle
+from imdswatch.probe.certificates import FILES, FORMS, Bundle, Form, Key, bundle
 from imdswatch.probe.identity import Verified, verify
 
-VECTORS = Path(__file__).parent / "data" / "identity"
+ROOT = Path(__file__).parent.parent
+VECTORS = ROOT / "tests" / "data" / "identity"
 BUNDLE = bundle()
 
 
@@ -402,3 +405,26 @@ def test_no_beginning_of_a_message_verifies(at: int) -> None:
 def test_the_bundle_knows_its_age() -> None:
     assert not BUNDLE.stale(BUNDLE.retrieved)
     assert BUNDLE.stale(date(BUNDLE.retrieved.year + 2, 1, 1))
+
+
+def test_certificates_are_read_from_a_saved_copy_of_the_page() -> None:
+    """A page in the shape of AWS's, made of the bundle itself, gives the bundle back; tabs or not."""
+    spec = importlib.util.spec_from_file_location("refresh_certs", ROOT / "tools" / "refresh_certs.py")
+    assert spec is not None
+    assert spec.loader is not None
+    refresh = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(refresh)
+    folder = ROOT / "src" / "imdswatch" / "data" / "certs"
+    bundled = {name: (folder / name).read_text(encoding="utf-8") for name in FILES.values()}
+    tabs = {"dsa1024.pem": "DSA", "rsa1024.pem": "RSA", "rsa2048.pem": "RSA-2048"}
+    parts: dict[str, list[str]] = {}
+    for name, text in bundled.items():
+        for region, pem in re.findall(r"(?s)# (\S+)\n(-----BEGIN.*?END CERTIFICATE-----)", text):
+            parts.setdefault(region, []).append(f"<h3>{tabs[name]}</h3><pre><code>{pem}</code></pre>")
+    page = "".join(
+        f"<h2>Region &ndash; <code>{region}</code></h2>{''.join(tab)}" for region, tab in parts.items()
+    )
+    assert dict(refresh.files(refresh.certificates(page))) == bundled
+    plain = re.sub("<h3>.*?</h3>", "", page)
+    told = dict(refresh.files(refresh.certificates(plain)))
+    assert told["rsa2048.pem"].count("# ") >= 39

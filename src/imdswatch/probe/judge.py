@@ -18,7 +18,7 @@ from importlib.resources import files
 
 import yaml
 
-from imdswatch import account, documents
+from imdswatch import documents
 from imdswatch.documents import Document
 from imdswatch.probe import identity
 from imdswatch.probe.ask import Answers, Reply
@@ -46,7 +46,8 @@ _FORGED = frozenset(
     }
 )
 """Each of these alone says impostor: the real service on this very instance cannot cause it."""
-_IDENTITY = ("document", *FORMS)
+_TRUSTED_FIRST = ("access-key-id", "account-id", "profile-arn", "identity-document")
+"""Credentials that work cannot carry another account than their key id; then what an impostor writes freely."""
 _NEEDED = ("document", "rsa2048", "roles", "instance-id")
 
 
@@ -255,7 +256,8 @@ class _Judge:
 
     def accounts(self) -> None:
         claims = documents.claims(self.found)
-        known = {claim.part: claim.account for claim in claims if claim.account is not None}
+        told = {claim.part: claim.account for claim in claims if claim.account is not None}
+        known = {part: told[part] for part in _TRUSTED_FIRST if part in told}
         numbers = sorted(set(known.values()))
         if len(numbers) > 1:
             self.say(
@@ -268,8 +270,7 @@ class _Judge:
                 self.say("account-expected" if one in self.expected else "account-unexpected", account=one)
         served, listed = self.document("credentials"), self.document("roles", "profile")
         key = served.access_key_id if served is not None else None
-        number = (account.account_of(key) if key else None) or next(iter(known.values()), None)
-        part = next((part for part, named in known.items() if named == number), None)
+        part, number = next(iter(known.items()), (None, None))
         self.account = {
             name: value
             for name, value in (
@@ -278,6 +279,7 @@ class _Judge:
                 ("from", part),
                 ("access_key_id", key),
                 ("role", (served.role if served else None) or (listed.role if listed else None)),
+                ("claims", known if len(known) > 1 else None),
                 ("forged", True if len(numbers) > 1 else None),
             )
             if value is not None
