@@ -271,6 +271,7 @@ class _Judge:
         served, listed = self.document("credentials"), self.document("roles", "profile")
         key = served.access_key_id if served is not None else None
         part, number = next(iter(known.items()), (None, None))
+        role = (served.role if served else None) or (listed.role if listed else None)
         self.account = {
             name: value
             for name, value in (
@@ -278,7 +279,7 @@ class _Judge:
                 ("expected", number in self.expected if self.expected and number else None),
                 ("from", part),
                 ("access_key_id", key),
-                ("role", (served.role if served else None) or (listed.role if listed else None)),
+                ("role", redact(role) if role else None),
                 ("claims", known if len(known) > 1 else None),
                 ("forged", True if len(numbers) > 1 else None),
             )

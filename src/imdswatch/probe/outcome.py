@@ -20,6 +20,7 @@ from imdswatch.probe.judge import Judgement
 from imdswatch.probe.link import Link
 from imdswatch.probe.machine import Machine
 from imdswatch.probe.questions import ROLE, TOKEN, questionnaire
+from imdswatch.redact import redact
 from imdswatch.rule import Rule
 from imdswatch.site import Site
 from imdswatch.verdict import Verdict
@@ -210,7 +211,7 @@ def _evidence(answers: Answers) -> tuple[Evidence, ...]:
             document.instance_id,
             document.region,
         ]
-        excerpt = f"{reply.status} " + " ".join(filter(None, said))
+        excerpt = redact(f"{reply.status} " + " ".join(filter(None, said)))
         method = "PUT" if name == TOKEN else "GET"
         found.append(Evidence(answers.target.name, f"{method} {_path(answers, name)}", excerpt))
     return tuple(found[:_MOST_EVIDENCE])
