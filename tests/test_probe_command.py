@@ -7,8 +7,10 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +148,25 @@ def test_a_canary_ends_with_a_signal_and_tells_what_it_found() -> None:
         assert canary.wait(60) == 0
         canary.stdout.close()
     assert first["verdict"] == "local-helper"
+
+
+def test_an_interrupt_before_the_first_answer_is_no_clean_exit() -> None:
+    asked = threading.Event()
+
+    def note(connection: socket.socket) -> None:
+        asked.set()
+        silent(connection)
+
+    with low(note) as port:
+        words = command(
+            "probe", "--endpoint", f"http://127.0.0.1:{port}", "--timeout", "2s", "--format", "ndjson"
+        )
+        asking = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment())
+        assert asked.wait(60)
+        asking.send_signal(signal.SIGTERM)
+        out, _ = asking.communicate(timeout=120)
+    assert asking.returncode == 130
+    assert out == ""
 
 
 # What is read of this host

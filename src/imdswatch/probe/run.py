@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -130,12 +129,13 @@ def changes(rounds: Iterable[Round]) -> Iterator[Round]:
 
 
 def deliver(plan: Plan, every: float | None, sink: Sink, threshold: int) -> tuple[int, int]:
-    """Give a sink what is new until the last round, or until an interrupt; return how many findings and skips.
+    """Give a sink what is new until the last round, or an interrupt after the first; return counts of findings, skips.
 
     Findings below the rank of stage `threshold`, and those that the site mutes, do not count.
     """
     found = skipped = 0
-    with suppress(KeyboardInterrupt):
+    complete = False
+    try:
         for outcomes, summary in changes(rounds(plan, every)):
             for one in outcomes:
                 sink.verdict(one.verdict)
@@ -147,6 +147,10 @@ def deliver(plan: Plan, every: float | None, sink: Sink, threshold: int) -> tupl
                     skipped += 1
             if outcomes:
                 sink.close(summary)
+            complete = True
+    except KeyboardInterrupt:
+        if not complete:
+            raise  # nothing was looked at: that must not pass for a clean answer
     return found, skipped
 
 
