@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCKS := requirements.lock requirements-dev.lock
 
-.PHONY: demo test check golden docs bench lock conformance clean check-static
+.PHONY: demo test check golden docs bench lock conformance fuzz clean check-static
 
 $(VENV)/run.stamp: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "imdswatch needs Python 3.11 or newer")'
@@ -33,7 +33,7 @@ check: check-static  ## format, lint, types, fast tests: before every commit
 	$(BIN)/python -m pytest -q -m "not slow"
 
 golden: $(VENV)/dev.stamp  ## write golden files and generated pages anew; review the diff by eye
-	IMDSWATCH_GOLDEN=1 $(BIN)/python -m pytest -q tests/test_report.py
+	IMDSWATCH_GOLDEN=1 $(BIN)/python -m pytest -q tests/test_report.py tests/test_export_sentinel.py tests/test_export_elastic.py
 	$(MAKE) docs
 
 docs: $(VENV)/dev.stamp  ## generated pages: docs/rules.md, docs/schemas.md, docs/fields.md
@@ -49,6 +49,13 @@ bench: $(VENV)/dev.stamp  ## speed and memory as ratios measured in one run
 
 conformance: $(VENV)/dev.stamp .cache/references/stamp  ## the heavy proofs: 10 million prefilter cases, random rules by SQLite and Tenzir
 	IMDSWATCH_CASES=10000000 $(BIN)/python -m pytest -q tests/test_prefilter.py tests/test_references.py
+
+.cache/fuzz/stamp: $(VENV)/dev.stamp fuzz/atheris.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r fuzz/atheris.lock
+	mkdir -p .cache/fuzz && touch $@
+
+fuzz: .cache/fuzz/stamp  ## fuzz the readers of captures until ten million executions and no new edge in the last million
+	$(BIN)/python fuzz/run.py --record $(FUZZ)
 
 lock: $(VENV)/dev.stamp  ## resolve the dependencies anew
 	$(BIN)/pip install --quiet pip-tools

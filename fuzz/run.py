@@ -13,9 +13,9 @@ import argparse
 import json
 import platform
 import re
-import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
@@ -30,6 +30,9 @@ LENGTHS = {"capture": 2048, "packet": 1024, "dialogue": 2048, "http": 1024, "doc
 """Longest input in octets; 512 for the others."""
 TELL = 50_000
 """Executions after which a reader says how many there were."""
+
+PATIENCE = 15
+"""Seconds that a reader has to end."""
 
 _STATUS = re.compile(r"#(\d+)\s+\w+\s+cov: (\d+) ft: (\d+)")
 _SAID = re.compile(r"executions (\d+)$")
@@ -96,10 +99,11 @@ def fuzz(reader: str, given: argparse.Namespace) -> Campaign:
             done = state.executions >= given.runs and state.quiet >= given.quiet
             if not stopped and (done or (given.seconds and spent >= given.seconds)):
                 stopped = True
-                child.send_signal(signal.SIGINT)  # libFuzzer ends in order
-    return replace(
-        state, broken="" if stopped and state.broken.startswith("KeyboardInterrupt") else state.broken
-    )
+                child.terminate()  # libFuzzer ends in order; SIGINT is Python's, which may lose it
+                last = threading.Timer(PATIENCE, child.kill)
+                last.daemon = True
+                last.start()
+    return state
 
 
 def child(reader: str, words: list[str]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from imdswatch.rule import load_rules
 from imdswatch.schema import load_schemas
-from imdswatch.siem import export, tree
+from imdswatch.siem import content_of, tree
 from imdswatch.siem.content import Content, Query, Request
 from imdswatch.site import Site, parse_site
 
@@ -52,7 +52,7 @@ def site(text: str = SITE) -> Site:
 
 def content(target: str, where: Site | None = None, language: str | None = None, *slugs: str) -> Content:
     rules = tuple(rule for rule in RULES if not slugs or rule.slug in slugs)
-    return export(target, Request(rules, where or Site(), load_schemas(), TODAY, None, language))
+    return content_of(target, Request(rules, where or Site(), load_schemas(), TODAY, None, language))
 
 
 def query(found: Content, rule: str, schema: str, part: str = "") -> Query:

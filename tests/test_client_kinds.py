@@ -112,6 +112,15 @@ def test_ssm_agent_is_told_by_the_set_of_paths() -> None:
     assert clients.kind([request(path, agent) for path in asked[:2]]) == "AWS SDK for Go v1"
 
 
+def test_a_curl_is_the_script_only_if_it_asks_what_the_script_asks() -> None:
+    curl, ttl = ("User-Agent", "curl/8.5.0"), ("X-aws-ec2-metadata-token-ttl-seconds", "900")
+    token = request("/latest/api/token", curl, ttl)
+    role = request("/latest/meta-data/iam/security-credentials/fake-role", curl)
+    assert clients.kind([token]) == clients.kind([token, role]) == "curl"
+    script = [token, request("/latest//meta-data/ramdisk-id", curl)]
+    assert clients.kind(script) == "ec2-metadata script (curl)"
+
+
 def test_who_sends_no_mark_is_unknown() -> None:
     assert clients.kind([]) is None
     assert clients.kind([request("/latest/meta-data/", ("User-Agent", "x"), ("Host", "y"))]) is None

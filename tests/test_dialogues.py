@@ -199,6 +199,7 @@ def test_one_direction_of_answers_alone_still_shows_credentials() -> None:
     assert (found.stage, found.account["access_key_id"], found.victim["ip"]) == (
         "credentials-served", KEY, VICTIM,
     )  # fmt: skip
+    assert found.request == {"host": "169.254.169.254", "status": 200}
 
 
 def test_a_ping_that_is_answered() -> None:
@@ -402,3 +403,23 @@ def test_both_readings_of_an_overlap_are_judged_and_what_is_the_same_counts_once
     same.sent.append(same.packet(0, evil, ACK | PSH, seq=seq))
     same.send(1).send(1, response(credentials()), ACK | PSH).send(0).close()
     assert finding_of(same.frames()).count == 1
+
+
+def test_who_answers_counts_not_who_accepted_the_connection() -> None:
+    talk = Talk(vlans=((0x8100, 210),)).handshake()
+    talk.server_mac, talk.server_ttl = "02:00:00:00:66:66", 255
+    found = finding_of(
+        talk.ask(request("GET", ROLES + "role"), response(credentials())).close().frames(), _ALLOWED
+    )
+    assert found.suppressed_by is None
+    assert (found.responder["mac"], found.responder["ttl"]) == ("02:00:00:00:66:66", 255)
+
+
+_ALLOWED = f"""
+[[suppress]]
+name = "lab"
+reason = "its metadata service"
+vlans = [210]
+rules = ["imds-answered", "imds-credentials-served"]
+responders = ["{RESPONDER_MAC}"]
+"""

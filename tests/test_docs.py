@@ -195,7 +195,7 @@ def test_readme_shows_every_command_and_no_other_setup() -> None:
 def test_first_screen_of_readme_says_what_for_and_shows_output() -> None:
     first = readme().splitlines()[:30]
     text = "\n".join(first)
-    for word in ("AWS-2025-021", "make demo", "make test", "$ imdswatch scan examples", "credentials-served"):
+    for word in ("AWS-2025-021", "make demo", "make test", "$ imdswatch scan examples", "credentials-used"):
         assert word in text
     assert all(len(line) <= 120 for line in first)
 

@@ -31,7 +31,7 @@ from imdswatch.rule import Text, Wild, parse_rule
 from imdswatch.scan.predicate import compile_rules
 from imdswatch.schema import Schemas, load_schemas
 from imdswatch.schemafile import parse
-from imdswatch.siem import export, tree
+from imdswatch.siem import content_of, tree
 from imdswatch.siem import formula as f
 from imdswatch.siem.content import Query, Request
 from imdswatch.siem.kusto import KustoBackend
@@ -156,7 +156,7 @@ def toy(text: str, rule: str) -> list[Query]:
     found = parse_rule("toy", rule, "toy.yml")
     assert found is not None
     request = Request((found,), Site(), Schemas([parse(text, "toy.yml", "toy")]), formula_judge.TODAY)
-    return list(export("sentinel", request).queries)
+    return list(content_of("sentinel", request).queries)
 
 
 def rule_of(detection: str) -> str:
@@ -440,3 +440,10 @@ def test_pysigma_errors_are_pysigma_errors() -> None:
 def test_an_unknown_language_is_refused() -> None:
     with pytest.raises(UsageError, match="no language"):
         content("sentinel", None, "spl")
+
+
+def test_a_title_cannot_leave_its_comment() -> None:
+    [one] = toy(
+        TOY, rule_of("{a: {dst_ip: 10.0.0.1}, condition: a}").replace("title: t", r'title: "t\n| take 0"')
+    )
+    assert one.query.startswith("// toy: t | take 0\nlet ")

@@ -22,7 +22,7 @@ from imdswatch.event import complete
 from imdswatch.rule import load_rules, parse_rule
 from imdswatch.scan.predicate import compile_rules
 from imdswatch.schema import load_schemas
-from imdswatch.siem import export, tree
+from imdswatch.siem import content_of, tree
 from imdswatch.siem.content import Request
 from imdswatch.siem.export import ALL_MUTED
 from imdswatch.siem.sigma import filters, portable_rule
@@ -55,7 +55,7 @@ def site() -> Site:
 
 
 def test_the_pack_is_whole_and_parses_to_the_same_rules() -> None:
-    files = tree(export("sigma", request()))
+    files = tree(content_of("sigma", request()))
     for rule in RULES:
         again = parse_rule(rule.slug, files[f"rules/{rule.slug}.yml"], "x.yml")
         assert again is not None
@@ -64,7 +64,7 @@ def test_the_pack_is_whole_and_parses_to_the_same_rules() -> None:
 
 
 def test_expected_accounts_stand_in_the_rule() -> None:
-    text = tree(export("sigma", request(site())))["rules/imds-unexpected-account.yml"]
+    text = tree(content_of("sigma", request(site())))["rules/imds-unexpected-account.yml"]
     rule = parse_rule("imds-unexpected-account", text, "x.yml")
     assert rule is not None
     assert not rule.placeholders
@@ -126,7 +126,7 @@ def test_scan_finds_with_the_portable_rule_what_the_bulletins_finds(tmp_path: Pa
 
 @pytest.mark.parametrize("slug", ["imds-contact", "imds-answered"])
 def test_filters_are_sigma_filters_that_apply(slug: str) -> None:
-    files = tree(export("sigma", request(site())))
+    files = tree(content_of("sigma", request(site())))
     found = [yaml.safe_load(text) for path, text in files.items() if path.startswith("filters/")]
     rule = SigmaCollection.from_yaml(files[f"rules/{slug}.yml"]).rules[0]
     before = dict(rule.detection.detections)
@@ -135,7 +135,31 @@ def test_filters_are_sigma_filters_that_apply(slug: str) -> None:
     assert len(rule.detection.detections) > len(before)
 
 
-@settings(max_examples=120, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+def test_a_claim_to_everybody_names_no_victim() -> None:
+    """Broadcast, multicast and the claimant itself are no victim: who asked is unknown, and an alert stays."""
+    text = yaml.safe_load(next(iter(filters(request(site())).values()))[1])
+    detection = {key: value for key, value in text["filter"].items() if key != "rules"}
+    rule = parse_rule(
+        "filter",
+        yaml.safe_dump({"title": "x", "logsource": text["logsource"], "detection": detection}),
+        "x.yml",
+    )
+    assert rule is not None
+    judge = compile_rules([rule], {})
+    for event in (
+        {"src_ip": "169.254.169.254", "dst_ip": "255.255.255.255"},
+        {"src_ip": "fd00:ec2::254", "dst_ip": "ff02::1", "nd_target": "fd00:ec2::254"},
+        {"src_ip": "fd00:ec2::254", "dst_ip": "fd00:ec2::254"},
+    ):
+        assert site().suppressed_by("imds-l2-claim", 2, event) is None
+        assert judge(event) == [0], event
+    for dst in ("203.0.113.5", "2001:db8::5"):
+        event = {"src_ip": "169.254.169.254" if "." in dst else "fd00:ec2::254", "dst_ip": dst}
+        assert site().suppressed_by("imds-l2-claim", 2, event) == "on_premises"
+        assert judge(event) == []
+
+
+@settings(max_examples=50, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(SITES, EVENTS, st.sampled_from(["imds-contact", "imds-request", "imds-answered", "imds-l2-claim"]))
 def test_filters_leave_out_what_the_site_does(
     table: dict[str, Any], event: dict[str, Any], slug: str
@@ -143,7 +167,7 @@ def test_filters_leave_out_what_the_site_does(
     """A filter's condition, read as a rule, holds exactly for the events that the site does not suppress."""
     some, fields = site_of(table), complete(dict(event))
     wanted = muted(some, fields)
-    nothing = export("sigma", request(some, "filter")).not_applicable
+    nothing = content_of("sigma", request(some, "filter")).not_applicable
     muted_whole = {one.rule.slug for one in nothing if one.why == ALL_MUTED}
     by_slug = {slug: text for slugs, text, _ in filters(request(some)).values() for slug in slugs}
     if slug not in by_slug:

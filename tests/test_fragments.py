@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import time
 from collections.abc import Iterable, Sequence
@@ -83,7 +84,7 @@ def test_an_incomplete_datagram_says_nothing_until_it_is_given_up() -> None:
         SEGMENT[20:64][: 32 - 20],
         len(SEGMENT) - 32,
     )
-    assert packet.frame is frames[0]
+    assert packet.frame == dataclasses.replace(frames[0], data=b"")  # nobody keeps what is around a fragment
     assert flush(fragments) == ()
 
 
@@ -190,7 +191,7 @@ def test_memory_is_bounded_and_the_eldest_goes_first() -> None:
         fragments.push(number, Piece(0, b"x" * 1000, True), None, number)
         gone += [partial.context for partial in fragments.gone()]
     assert gone == list(range(len(gone)))
-    assert 900 < len(gone) < 930
+    assert 940 < len(gone) < 960  # a thousand octets each, and what keeping them takes
     assert [partial.context for partial in fragments.end()] == list(range(len(gone), 1000))
 
 

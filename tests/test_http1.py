@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from functools import reduce
 
 import pytest
 
@@ -278,6 +279,13 @@ def test_the_document_is_found_though_the_head_is_lost() -> None:
         assert response.document.access_key_id == "ASIAQNZGKIQY56JQ7WML"
 
 
+@pytest.mark.parametrize("pieces", PIECES)
+def test_of_a_body_in_broken_chunks_only_what_is_certain_counts(pieces) -> None:
+    asked = get("/a", CHUNKED, body=b"4;x=y\r\nhello\r\n0\r\nA: b\r\n\r\n")
+    request, _ = only(run((asked, ok()), pieces)[0])
+    assert (request.body_length, request.complete) == (4, False)
+
+
 def test_a_bomb_stays_small() -> None:
     bomb = gzip.compress(gzip.compress(b"\0" * 50_000_000))
     found, _ = run((get(ROLE_PATH), ok(bomb, "Content-Encoding: gzip, gzip")), whole)
@@ -339,6 +347,15 @@ def test_an_upgrade_is_a_tunnel_once_it_is_granted(pieces) -> None:
     assert [summary(exchange) for exchange in found] == ["GET /chat | -", "GET /b | -"]
 
 
+@pytest.mark.parametrize("pieces", PIECES)
+def test_an_upgrade_that_stands_first_in_the_capture_is_granted_to_the_first_request(pieces) -> None:
+    switched = (S, b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+    behind = get("/b", method="HEAD")[1] + b"xyz"
+    found, granted = run((switched, (C, get("/chat")[1] + behind)), pieces)
+    assert [summary(exchange) for exchange in found] == ["GET /chat | 101 0"]
+    assert granted.take_tunnelled(C) == behind
+
+
 def test_what_waits_for_the_answer_to_a_connect_is_bounded() -> None:
     conversation = Conversation()
     conversation.feed(C, get("h:443", method="CONNECT")[1], None)
@@ -367,6 +384,7 @@ def test_a_gap_before_the_answer_to_a_connect_leaves_the_tunnel(pieces) -> None:
 
 @pytest.mark.parametrize("coding", ["br", "zstd", "gzip, gzip, gzip, gzip, gzip"])
 def test_a_coding_that_cannot_be_undone_gives_no_document(coding: str) -> None:
-    _, response = only(run((get(ROLE_PATH), ok(CREDENTIALS, f"Content-Encoding: {coding}")), whole)[0])
-    assert (response.document, response.complete) == (None, True)
+    packed = reduce(lambda octets, _: gzip.compress(octets, mtime=0), coding.split(","), CREDENTIALS)
+    _, response = only(run((get(ROLE_PATH), ok(packed, f"Content-Encoding: {coding}")), whole)[0])
+    assert (response.document, response.complete, response.whole) == (None, True, False)
     assert response.header("content-encoding") == coding

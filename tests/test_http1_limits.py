@@ -152,6 +152,7 @@ PARTS = st.sampled_from(
         b"Upgrade: x\r\n",
         b"Content-Encoding: gzip\r\n", b"\x1f\x8b\x08", b"HEAD / HTTP/1.0\r\n\r\n", b"HTTP/1.1 101 x\r\n\r\n",
         b"Expect: 100-continue\r\n", b"HTTP/1.1 100 Continue\r\n\r\n", CREDENTIALS, b"ffffffffffffffff\r\n",
+        b"4;x=y\r\nhello\r\n0\r\n\r\n",
     ]
 )  # fmt: skip
 STEPS = st.lists(

@@ -64,6 +64,19 @@ def test_a_victim_served_twice_may_use_either(tmp_path: Path) -> None:
     assert _scan(log)[0].stage == "credentials-used"
 
 
+def test_use_belongs_to_what_was_served_last(tmp_path: Path) -> None:
+    """A tool that asks again uses what it got: the use stands at the endpoint that served before it, not at the first."""
+    log = _write(
+        tmp_path / "log",
+        _served(1e9, "10.0.0.5"),
+        _served(1e9 + 600, "10.0.0.5") | {"id.resp_h": "fd00:ec2::254", "host": "[fd00:ec2::254]"},
+        _used(1e9 + 660, "10.0.0.5"),
+        _served(1e9 + 700, "10.0.0.5"),
+    )
+    stages = {finding.responder["ip"]: finding.stage for finding in _scan(log)}
+    assert stages == {"fd00:ec2::254": "credentials-used", "169.254.169.254": "credentials-served"}
+
+
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_victims_that_were_written_out_are_looked_at_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int

@@ -4,7 +4,8 @@ Commands stay thin: they turn options into values, call one capability, and hand
 (DESIGN 6): 0 clean and complete, 1 findings, 2 wrong usage or configuration, 3 nothing found but something skipped,
 70 our own bug. Heavy modules are imported where they are used, so that `--version` and `--help` stay instant.
 
-Longer than most: all options of all commands stand here, so that a reader finds them in one place.
+Longer than most: all commands stand here, so that a reader finds them in one place; what their options hold is in
+`options`.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 import click
 
 from imdswatch import __version__
-from imdswatch.cli_types import Day, Duration, Moment, Zone
 from imdswatch.errors import ImdswatchError, UsageError
 from imdswatch.finding import STAGE_RANK, STAGES
+from imdswatch.options import FAIL_ON, Day, Duration, Moment, Zone, common
 
 if TYPE_CHECKING:
     from imdswatch.rule import Rule
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from imdswatch.site import Site
 
 FOUND, WRONG, SKIPPED, BUG = 1, 2, 3, 70
-_FORMATS = ("text", "ndjson", "csv")
 
 
 @click.group(
@@ -51,45 +51,12 @@ def main() -> None:
     """
 
 
-def _common(command: Callable[..., int]) -> Callable[..., int]:
-    """Add the options that every command with findings has."""
-    for option in reversed(
-        (
-            click.option(
-                "--site", type=click.Path(path_type=Path), metavar="FILE", help="What this network is (TOML)."
-            ),
-            click.option(
-                "--rules",
-                type=click.Path(path_type=Path),
-                metavar="DIR",
-                help="Rules over the built-in ones.",
-            ),
-            click.option(
-                "--schemas", type=click.Path(path_type=Path), metavar="DIR", help="Schemas over the built-in."
-            ),
-            click.option("--format", "form", type=click.Choice(_FORMATS), default="text", show_default=True),
-            click.option(
-                "-o", "--output", type=click.Path(path_type=Path), metavar="PATH", help="Write here."
-            ),
-            click.option("--show-suppressed", is_flag=True, help="List what the site file suppresses, too."),
-            click.option("--fail-on", type=click.Choice(STAGES), metavar="STAGE", help=_FAIL_ON),
-            click.option("-q", "--quiet", is_flag=True, help="No progress, no warnings."),
-            click.option("-v", "--verbose", is_flag=True, help="Say more; show the trace of our own bugs."),
-        )
-    ):
-        command = option(command)
-    return command
-
-
-_FAIL_ON = f"Exit with 1 only from this stage on: {', '.join(STAGES)}."
-
-
 @main.command(
     epilog="Examples: imdswatch scan /var/log | zcat http.log.gz | imdswatch scan - | "
     "imdswatch scan logs --format ndjson -o findings.ndjson"
 )
 @click.argument("paths", nargs=-1, required=True, metavar="PATH... [-]")
-@_common
+@common
 @click.option("--schema", metavar="NAME", help="Read every record by this schema (else recognised).")
 @click.option("--since", type=Moment(), help="Only events from this time on; those without a time count.")
 @click.option("--until", type=Moment(), help="Only events up to this time.")
@@ -365,8 +332,7 @@ def export(target: str, **options: Any) -> int:
     """
     from imdswatch.rule import load_rules
     from imdswatch.schema import load_schemas
-    from imdswatch.siem import TARGETS, tree
-    from imdswatch.siem import export as content_of
+    from imdswatch.siem import TARGETS, content_of, tree
     from imdswatch.siem.content import Request
     from imdswatch.siem.explain import show_content, show_list
 
@@ -418,7 +384,7 @@ def _write_tree(folder: Path, files: Mapping[str, str]) -> None:
 @click.option("--format", "form", type=click.Choice(("text", "ndjson")), default="text", show_default=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="PATH", help="Write here.")
 @click.option("--show-suppressed", is_flag=True, help="List what the site file suppresses, too.")
-@click.option("--fail-on", type=click.Choice(STAGES), metavar="STAGE", help=_FAIL_ON)
+@click.option("--fail-on", type=click.Choice(STAGES), metavar="STAGE", help=FAIL_ON)
 @click.option("-q", "--quiet", is_flag=True, help="No warnings.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the trace of our own bugs.")
 def probe(**options: Any) -> int:

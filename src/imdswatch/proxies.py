@@ -18,7 +18,8 @@ _OWN = frozenset({407, 502, 503, 504})
 
 
 @cache
-def _marks() -> tuple[tuple[str, str], ...]:
+def marks() -> tuple[tuple[str, str], ...]:
+    """Return which response headers only a proxy's own pages have: name and text it holds, lower case."""
     text = files("imdswatch").joinpath("data/imds/proxies.yml").read_text(encoding="utf-8")
     entries = yaml.load(text, Loader=_LOADER)["headers"]
     return tuple((str(entry["name"]).lower(), str(entry["holds"]).lower()) for entry in entries)
@@ -39,5 +40,5 @@ def made_by_proxy(
     return any(
         name.lower() == mark and holds in (value or "").lower()
         for name, value in headers
-        for mark, holds in _marks()
+        for mark, holds in marks()
     )

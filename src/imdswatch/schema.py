@@ -9,10 +9,10 @@ Canonical fields here are what the source says: `event.complete` derives the res
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -196,10 +196,18 @@ class Schema:
 
 
 class Schemas(Mapping[str, Schema]):
-    """All schemas by name, iterated in the order in which they claim a record: priority, then name."""
+    """All schemas by name, iterated in the order in which they claim a record: priority, then name.
 
-    def __init__(self, schemas: list[Schema]) -> None:
-        self._by_name = {s.name: s for s in sorted(schemas, key=lambda s: (-s.priority, s.name))}
+    They may be given as a function, which is called when the first of them is asked for.
+    """
+
+    def __init__(self, schemas: Iterable[Schema] | Callable[[], Iterable[Schema]]) -> None:
+        self._given = schemas
+
+    @cached_property
+    def _by_name(self) -> dict[str, Schema]:
+        given = self._given() if callable(self._given) else self._given
+        return {s.name: s for s in sorted(given, key=lambda s: (-s.priority, s.name))}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -242,15 +250,15 @@ class Schemas(Mapping[str, Schema]):
 def load_schemas(extra: Path | None = None) -> Schemas:
     """Load the built-in schemas and those of an overlay folder, where the same file name replaces.
 
-    Raises SchemaError with file and line for the first mistake.
+    Raises SchemaError with file and line for the first mistake. Without an overlay they are read when the first is
+    asked for: a scan of captures needs none.
     """
     files = {path.stem: path for path in sorted(BUILT_IN.glob("*.yml"))}
-    if extra is not None:
-        if not extra.is_dir():
-            raise SchemaError("the schema folder does not exist", file=str(extra))
-        files.update(
-            {path.stem: path for path in sorted(extra.iterdir()) if path.suffix in (".yml", ".yaml")}
-        )
+    if extra is None:
+        return Schemas(lambda: map(load_schema, files.values()))
+    if not extra.is_dir():
+        raise SchemaError("the schema folder does not exist", file=str(extra))
+    files.update({path.stem: path for path in sorted(extra.iterdir()) if path.suffix in (".yml", ".yaml")})
     return Schemas([load_schema(path) for path in files.values()])
 
 

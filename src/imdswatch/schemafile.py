@@ -207,7 +207,7 @@ def _per_field(top: Table, key: str) -> dict[str, str]:
     return top.mapping(key)
 
 
-PARTS = ("network", "web", "")
+PARTS = ("network", "web", "dns", "l2", "")
 
 
 def _siem(top: Table, fields: dict[str, Field | None]) -> tuple[Naming, ...]:

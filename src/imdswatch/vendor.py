@@ -21,7 +21,7 @@ def of(mac: str) -> str | None:
     if len(octets) != 6 or octets[0] & _GROUP_OR_LOCAL or not any(octets):
         return None
     # Late: its index takes longer to read than a small capture.
-    from netaddr import EUI, NotRegisteredError  # type: ignore[import-untyped]
+    from netaddr import EUI, NotRegisteredError
 
     try:
         return str(EUI(mac).oui.registration().org) or None

@@ -26,6 +26,12 @@ def required_literal(pattern: str) -> str:
     return max(_runs(tree), key=len, default="")
 
 
+def required_literals(pattern: str) -> list[str]:
+    """Return the literals that occur in every text the pattern matches; some may be empty."""
+    tree = parser.parse(pattern)
+    return [] if tree.state.flags & re.IGNORECASE else _runs(tree)
+
+
 def anchored(pattern: re.Pattern[str]) -> Callable[[str], re.Match[str] | None]:
     """Return the quickest function that finds what `pattern.search` finds."""
     if not pattern.flags & re.MULTILINE:

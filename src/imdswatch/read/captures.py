@@ -2,8 +2,8 @@
 
 Guarantees: constant memory (`held` + 1 buffers of `SIZE` octets, touched as far as the capture fills them); packets
 come in the order of the file, numbered from 1; the last `held` results stay valid while the next one is looked at;
-damage is a `Skipped` with the offset in the unpacked capture, and everything before it is delivered. Behind damage a
-pcap is read on where packets seem to follow, which the `Skipped` says. Nothing raises for what a capture holds.
+damage is a `Skipped` with the offset in the unpacked capture, and everything before it is delivered. Behind damage it
+is read on where packets seem to follow, which the `Skipped` says. Nothing raises for what a capture holds.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class _Reading:
             self._base, self._at = self._base + self._at, 0
             with memoryview(buffer) as view:
                 filled = keep + self._stream.readinto(view[keep : self._size])
-            final = filled < self._size
+            final = filled < self._size or keep == self._size  # the latter only where buffers are made tiny
             yield from self._read(buffer, filled, final=final)
             if final:
                 return
@@ -110,6 +110,12 @@ class _Reading:
                 self._skip = walked.skip
             elif walked.damage:
                 self._gap = _Gap(self._base + self._at, walked.damage.replace("%d", str(self._number)))
+            elif (
+                final
+                and isinstance(self._format, pcapng.Pcapng)
+                and self._format.foreign(buffer, self._at, filled)
+            ):
+                self._gap = _Gap(self._base + self._at, "what stands here is no block of a capture")
             else:
                 if final and self._at < filled:
                     yield from self._cut()
@@ -119,21 +125,20 @@ class _Reading:
         """Look where packets go on behind damage, and tell what is passed over once that is known."""
         gap, reader = self._gap, self._format
         assert gap is not None
-        if isinstance(reader, pcap.Pcap):
-            found = reader.resume(buffer, self._at, filled, final=final)
-            if found is not None:
-                self._gap, self._at = None, found
-                place = self._base + found
-                passed = f"{place - gap.start} bytes are passed over, it is read on at byte {place}"
-                yield self._skipped(gap.start - self._base, f"{gap.reason}; {passed}")
-                return
-            if not final:
-                self._at = max(self._at, filled - reader.room())
-                return
+        assert reader is not None
+        found = reader.resume(buffer, self._at, filled, final=final)
+        if found is not None:
+            self._gap, self._at = None, found
+            place = self._base + found
+            passed = f"{place - gap.start} bytes are passed over, it is read on at byte {place}"
+            yield self._skipped(gap.start - self._base, f"{gap.reason}; {passed}")
+            return
+        if not final:
+            self._at = max(self._at, filled - reader.room())
+            return
         self._at = filled
-        if final:
-            rest = self._base + filled - gap.start
-            yield self._skipped(gap.start - self._base, f"{gap.reason}; the last {rest} bytes are not read")
+        rest = self._base + filled - gap.start
+        yield self._skipped(gap.start - self._base, f"{gap.reason}; the last {rest} bytes are not read")
 
     def _cut(self) -> Iterator[Skipped]:
         if not (self._stream.skipped or self._stream.interrupted):

@@ -11,6 +11,7 @@ Longer than most: which octets go to which parser, and what becomes of an exchan
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,6 +29,9 @@ from imdswatch.wire.http1 import Conversation, Exchange
 from imdswatch.wire.packet import Packet, Quoted
 from imdswatch.wire.tcp import Tcp
 
+_MOST_HELD = 48 << 20
+_MOST_OF_ONE = 512 << 10  # about what the limits of http1 let a conversation hold
+
 _Flow = tuple[str | None, int | None, str | None, int | None]
 
 
@@ -40,6 +44,8 @@ class Connections:
         self._talks: dict[int, Talk] = {}
         self._flows: dict[_Flow, Talk] = {}
         self._translations = Translations()
+        self._holding: tuple[OrderedDict[int, Talk], OrderedDict[int, Talk]] = (OrderedDict(), OrderedDict())
+        self._held = 0
 
     def push(self, packet: Packet) -> Iterator[Observed]:
         """Take one TCP packet; yield what it completes."""
@@ -74,8 +80,8 @@ class Connections:
             yield from self._data(talk, event)
         elif isinstance(event, Gap):
             talk.count(event)
-            if talk.hello is not None and event.direction == CLIENT and not event.reading:
-                talk.hello = None  # a hello with a hole says nothing certain
+            if event.direction == CLIENT and not event.reading:
+                talk.hello.stop()  # a hello with a hole says nothing certain
             yield from self._told(
                 talk, event.reading, talk.parser(event.reading).gap(event.direction, event.length)
             )
@@ -99,12 +105,12 @@ class Connections:
             if talk.endpoint:
                 talk.asked.who = talk.asked.who or talk.ends()
                 self._translations.sent(event.packet, talk.asked)
-            if talk.hello is not None:
-                name = talk.hello.feed(event.octets, event.packet)
-                if name is not None:
-                    yield from self._server_name(talk, name, event.packet)
-        if talk.hello is not None and talk.hello.tls and not talk.inner:
+            name = talk.hello.feed(event.octets, event.packet)
+            if name is not None:
+                yield from self._server_name(talk, name, event.packet)
+        if talk.hello.tls and not talk.inner:
             return
+        yield from self._hold(talk, len(event.octets))
         parser = talk.parser(reading)
         if not parser.tunnel:
             yield from self._told(talk, reading, parser.feed(direction, event.octets, event.packet))
@@ -125,18 +131,17 @@ class Connections:
         if inner is None:
             inner = talk.inner[reading] = Conversation()
             talk.hello = Hello()
-        if direction == CLIENT and not reading and talk.hello is not None:
+        if direction == CLIENT and not reading:
             name = talk.hello.feed(octets, packet)
             if name is not None:
                 yield from self._server_name(talk, name, packet)
-        if talk.hello is None or not talk.hello.tls:
+        if not talk.hello.tls:
             yield from self._told(talk, reading, inner.feed(direction, octets, packet))
 
     def _closed(self, talk: Talk, how: str) -> Iterator[Observed]:
-        if talk.hello is not None and talk.sni is None and talk.hello.packet is not None:
-            name = talk.hello.read()
-            if name is not None:
-                yield from self._server_name(talk, name, talk.hello.packet)
+        name = talk.hello.read()
+        if name is not None and talk.hello.packet is not None:
+            yield from self._server_name(talk, name, talk.hello.packet)
         for parsers in (talk.parsers, talk.inner):
             for reading, parser in parsers.items():
                 yield from self._told(talk, reading, parser.close(finished=how == "fin"))
@@ -153,21 +158,50 @@ class Connections:
                 fields["step"] = Step.CONNECT
             yield Observed(fields, talk.connection.first.frame.number)
         del self._talks[talk.connection.number]
+        self._let_go(talk)
         client, server = talk.connection.sides
         flow = (client.ip, client.port, server.ip, server.port)
         if self._flows.get(flow) is talk:
             del self._flows[flow]
 
+    # -- memory --------------------------------------------------------------------------------------------------
+
+    def _hold(self, talk: Talk, count: int) -> Iterator[Observed]:
+        """Count octets that parsers may hold; beyond `_MOST_HELD` whoever was silent longest tells what it has.
+
+        Connections to the endpoint come last. What comes of such a connection later is read as if the capture began
+        there.
+        """
+        if talk.held_octets < _MOST_OF_ONE:
+            talk.held_octets += count
+            self._held += count
+        holding = self._holding[talk.endpoint]
+        holding[talk.connection.number] = talk
+        holding.move_to_end(talk.connection.number)
+        while self._held > _MOST_HELD:
+            oldest = next(iter((self._holding[False] or self._holding[True]).values()))
+            for parsers in (oldest.parsers, oldest.inner):
+                found = [(reading, parser.close(finished=False)) for reading, parser in parsers.items()]
+                parsers.clear()
+                for reading, told in found:
+                    yield from self._told(oldest, reading, told)
+            oldest.broken = True
+            self._let_go(oldest)
+
+    def _let_go(self, talk: Talk) -> None:
+        if self._holding[talk.endpoint].pop(talk.connection.number, None) is not None:
+            self._held -= talk.held_octets
+            talk.held_octets = 0
+
     # -- other protocols -----------------------------------------------------------------------------------------
 
     def _server_name(self, talk: Talk, name: str, packet: Packet) -> Iterator[Observed]:
-        first = talk.hello.packet if talk.hello is not None else None
         if talk.sni is not None:
             return
         talk.sni = name
         if talk.endpoint or name == talk.connected:
             return  # the connection's own event, or that of the CONNECT, says the same
-        begun = first or packet
+        begun = talk.hello.packet or packet
         fields = talk.ends() | moment(begun) | {"tls_sni": name}
         if exchanges.names_aws(name) and self._steps.use(talk.connection.client.ip):
             fields["step"] = Step.USE
@@ -199,6 +233,7 @@ class Connections:
         begun = exchanges.first_packet(exchange)
         if begun is None or (response is None and talk.is_text):
             return
+        self._let_go(talk)
         talk.exchanges += 1
         talk.responses += response is not None
         fields = talk.ends() | moment(begun)
@@ -207,6 +242,7 @@ class Connections:
         if response is not None:
             talk.claimed = talk.replied
             fields |= exchanges.response_fields(response, request)
+            fields |= exchanges.answerer(response.mark)
         elif request is not None:
             fields |= talk.unanswered(exchange, following)
         if request is not None and request.method == "CONNECT":

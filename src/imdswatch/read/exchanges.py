@@ -14,13 +14,12 @@ from imdswatch.address import ENDPOINTS
 from imdswatch.event import endpoint
 from imdswatch.read.steps import Step
 from imdswatch.wire.http1 import Exchange, Request, Response
+from imdswatch.wire.packet import Packet
 
 _TREE = re.compile(r"/(?:latest|1\.0|20..-..-..)/(?:meta-data|user-data|dynamic|api/token)(?:/|\Z)")
 _TOKEN = re.compile(r"/(?:latest|1\.0|20..-..-..)/api/token/?\Z")
 _ROLE = re.compile(r"/(?:iam/security-credentials(?:-extended)?|ec2/security-credentials)/[^/]+\Z")
 _HEADER = "aws-ec2-metadata-token"
-_WHOLE_BODY = 256 << 10
-"""Octets of a body that `documents` gets to see at most (http1); of a longer one nothing can be excluded."""
 _AWS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".on.aws")
 _CLAIM = {
     "access-key-id": "access-key-id",
@@ -89,9 +88,8 @@ def document_fields(response: Response, *, unbroken: bool) -> dict[str, Any]:
     """Return what the body says; `unbroken` says that no octet of the connection is missing."""
     document = response.document
     if document is None:
-        seen = unbroken and response.complete and 0 < response.body_length <= _WHOLE_BODY
-        plain = response.header("content-encoding") in (None, "identity")
-        return {"resp_document": "other"} if seen and plain else {}
+        seen = unbroken and response.whole and response.body_length
+        return {"resp_document": "other"} if seen else {}
     found: dict[str, Any] = {"resp_document": document.kind}
     if document.code is not None:
         found["response_code"] = document.code
@@ -143,6 +141,12 @@ def step_of(fields: dict[str, Any]) -> Step:
 def names_aws(name: str | None) -> bool:
     """Say whether a host name is one of AWS's API endpoints (AWS General Reference, service endpoints)."""
     return name is not None and name.partition(":")[0].rstrip(".").lower().endswith(_AWS)
+
+
+def answerer(first: Packet) -> dict[str, Any]:
+    """Return who sent the first packet of a response: on one connection another host may answer than accepted it."""
+    known = {"dst_mac": first.src_mac, "ttl": first.ttl}
+    return {name: value for name, value in known.items() if value is not None}
 
 
 def first_packet(exchange: Exchange) -> Any:

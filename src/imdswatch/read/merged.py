@@ -149,13 +149,13 @@ class _Reader:
 def _copied(packets: Packets, start: int, stop: int, source: int) -> Packets:
     """Return some packets in a buffer of their own, with what stands before them."""
     base = max(0, packets.starts[start] - _BEFORE)
-    octets = packets.octets[base : packets.ends[stop - 1]] + bytes(PADDING)
+    octets = packets.octets[base : packets.end(stop - 1)] + bytes(PADDING)
     first = source << SHIFT | (packets.first + start)
     return Packets(
         octets,
         first,
         [place - base for place in packets.starts[start:stop]],
-        [place - base for place in packets.ends[start:stop]],
+        [packets.end(index) - base for index in range(start, stop)],
         packets.interfaces[start:stop],
         list(range(first, first + stop - start)),
     )

@@ -41,8 +41,9 @@ class Interface:
 
 @dataclass(slots=True)
 class Packets:
-    """Packets number `first`, `first` + 1, … of a capture; `octets[starts[i]:ends[i]]` is what was kept of one.
+    """Packets number `first`, `first` + 1, … of a capture; `octets[starts[i]:end(i)]` is what was kept of one.
 
+    `ends` may be empty: then each packet ends `gap` octets before the next one begins, and the last one at `stop`.
     Where captures were merged, `numbers` says what each packet is called instead.
     """
 
@@ -52,15 +53,23 @@ class Packets:
     ends: list[int] = field(default_factory=list)
     interfaces: list[Interface] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
+    stop: int = 0
+    gap: int = 0
 
     def __len__(self) -> int:
         return len(self.starts)
 
+    def end(self, index: int) -> int:
+        """Return where the octets of a packet end."""
+        if self.ends:
+            return self.ends[index]
+        return self.starts[index + 1] - self.gap if index + 1 < len(self.starts) else self.stop
+
     def frame(self, index: int) -> Frame:
         """Return one packet as a value of its own."""
-        start, end, interface = self.starts[index], self.ends[index], self.interfaces[index]
+        start, interface = self.starts[index], self.interfaces[index]
         when, length = interface.when(self.octets, start)
-        data = bytes(self.octets[start:end])
+        data = bytes(self.octets[start : self.end(index)])
         number = self.numbers[index] if self.numbers else self.first + index
         return Frame(number, when, data, max(length, len(data)), interface.linktype)
 

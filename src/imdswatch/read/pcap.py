@@ -42,22 +42,23 @@ class Pcap:
     def walk(self, octets: bytearray, at: int, end: int, into: Packets) -> Walked:
         """Note the packets that lie wholly in octets[at:end]; say how far that went, and what stopped it."""
         size_of = struct.Struct(f"{self._order}8xI").unpack_from
-        header, starts, ends = self._size, into.starts, into.ends
-        before, damage = len(starts), ""
-        while at + header <= end:
+        header, starts, damage = self._size, into.starts, ""
+        before, note, last = len(starts), starts.append, end - self._size
+        while at <= last:  # the one loop that runs for every packet: nothing in it that can be done later
             (size,) = size_of(octets, at)
-            if size > LONGEST:
-                damage = f"packet %d claims to be {size} bytes long"
-                break
-            if not size and not any(octets[at : at + header]):
-                damage = "packet %d is nothing but zeros"  # a hole, as a crash or a full disk leaves it
-                break
-            start = at + header
-            if start + size > end:
-                break
-            starts.append(start)
-            at = start + size
-            ends.append(at)
+            if not 0 < size <= LONGEST:
+                if size:
+                    damage = f"packet %d claims to be {size} bytes long"
+                    break
+                if not any(octets[at : at + header]):  # a hole, as a crash or a full disk leaves it
+                    damage = "packet %d is nothing but zeros"
+                    break
+            at += header
+            note(at)
+            at += size
+        if at > end:
+            at = starts.pop() - header
+        into.stop, into.gap = at, header
         into.interfaces += [self._interface] * (len(starts) - before)
         if len(starts) > before:
             self._last = self._record(octets, starts[-1] - header)[0]

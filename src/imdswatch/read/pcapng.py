@@ -3,12 +3,13 @@
 Pure: it is shown a buffer and says where packets lie in it. The format is draft-ietf-opsawg-pcapng ("PCAP Now Generic
 Capture File Format"). Packets come from Enhanced, Simple and the obsolete Packet Blocks; name resolution, statistics,
 decryption secrets, journal entries and whatever is unknown are passed over by their length. A block whose frame is
-intact but whose content is not is a fault, told in `faults`, and reading goes on behind it; a broken frame ends the
-reading, since nothing in the format says where the next block would begin. Nothing raises for any octets.
+intact but whose content is not is a fault, told in `faults`, and reading goes on behind it. Where the frame is broken
+`resume` looks for the next block by its type and by its length, which stands at both ends. Nothing raises.
 """
 
 from __future__ import annotations
 
+import re
 import struct
 
 from imdswatch.read.packets import LONGEST, Interface, Packets, Walked
@@ -18,9 +19,17 @@ _SECTION, _INTERFACE, _PACKET, _SIMPLE, _ENHANCED = 0x0A0D0D0A, 1, 2, 3, 6
 _ORDERS = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
 _FRAME = 12  # type, length, and the length once more at the end
 _LARGEST = LONGEST + (64 << 10)  # of a block that is looked into: a packet with its options
+_PASSED = frozenset((4, 5, 9, 10, 0xBAD, 0x40000BAD))
+"""Names, statistics, journal entries, decryption secrets, custom blocks: of any length, and none of them is read."""
+_LOCAL = 0x80000000  # from here on types are for local use
 _IF_TSRESOL, _IF_TSOFFSET, _END = 9, 14, 0
 _MAX_INTERFACES = 100_000
 _MAX_FAULTS = 1000  # of one walk
+_TRIES = 200_000  # places of one capture that are tried in vain
+_SOME_BLOCK = {
+    "<": re.compile(rb"(?s)(?=(?:[\x01-\x06\x0a]\x00\x00\x00|\x0a\x0d\x0d\x0a)..[\x00-\x04]\x00)"),
+    ">": re.compile(rb"(?s)(?=(?:\x00\x00\x00[\x01-\x06\x0a]|\x0a\x0d\x0d\x0a)\x00[\x00-\x04])"),
+}
 
 
 class Pcapng:
@@ -29,6 +38,7 @@ class Pcapng:
     def __init__(self) -> None:
         self._order = "<"
         self._section(self._order)
+        self._tries = 0
         self.faults: list[tuple[int, str]] = []
         """Places in the buffer of the last walk, and what was wrong there; `%d` stands for a packet's number."""
 
@@ -70,6 +80,36 @@ class Pcapng:
             interfaces, head, one = self._interfaces, self._head, self._one
         return Walked(at)
 
+    def foreign(self, octets: bytearray, at: int, end: int) -> bool:
+        """Say whether what begins here is of no type that the format defines: garbage, if it goes on past the end."""
+        if at + 4 > end:
+            return False
+        (kind,) = self._one(octets, at)
+        return not (kind in _PASSED or kind in (_INTERFACE, _PACKET, _SIMPLE, _ENHANCED, _SECTION))
+
+    def resume(self, octets: bytearray, at: int, end: int, *, final: bool) -> int | None:
+        """Return the first place after `at` where a block that the format defines seems to be, None if there is none.
+
+        Seems to: its length stands at both of its ends. Unless `final`, the last `room()` octets are left for later.
+        """
+        stop = end - _FRAME if final else end - self.room()
+        for found in _SOME_BLOCK[self._order].finditer(octets, at + 1, end):
+            place = found.start()
+            if place > stop or self._tries > _TRIES:
+                break
+            size = self._two(octets, place)[1]
+            if (
+                _FRAME <= size <= min(_LARGEST, end - place)
+                and self._one(octets, place + size - 4)[0] == size
+            ):
+                return place
+            self._tries += 1
+        return None
+
+    def room(self) -> int:
+        """Return how many octets `resume` must see after the place that it returns."""
+        return _LARGEST
+
     def _block(self, octets: bytearray, at: int, end: int, into: Packets) -> Walked:
         """Read one block of any kind; `at` stays where it is if the block does not lie wholly before `end`."""
         kind, size = self._two(octets, at)
@@ -88,12 +128,12 @@ class Pcapng:
             self._section(order)
         if size < _FRAME:
             return Walked(at, damage=f"a block claims to be {size} bytes long")
-        size += -size & 3  # some writers forget to count the padding
-        if kind not in (_INTERFACE, _PACKET, _SIMPLE, _ENHANCED):
-            if size > _LARGEST:
+        padding = -size & 3  # some writers forget to count it
+        size += padding
+        if size > _LARGEST:
+            if (kind in _PASSED or kind >= _LOCAL or kind == _SECTION) and not padding:
                 return Walked(at, skip=size)
-        elif size > _LARGEST:
-            what = "an interface description" if kind == _INTERFACE else "packet %d"
+            what = "packet %d" if kind in (_PACKET, _SIMPLE, _ENHANCED) else f"a block of type {kind}"
             return Walked(at, damage=f"{what} claims to be {size} bytes long")
         if at + size > end:
             return Walked(at)

@@ -24,6 +24,8 @@ from imdswatch.read.unpack import Gzip, Transcoded, Zstd, bzip2, xz
 DEPTH = 4
 """How many archives may lie in one another, and how many compressions around one another in each."""
 
+_MAGIC = 24
+"""Bytes by which a capture is known: the header of the shorter format."""
 _UNPACKERS: dict[str, Callable[[Reader, Budget], Reader]] = {
     "gzip": Gzip,
     "zstd": Zstd,
@@ -162,7 +164,9 @@ class _Unpacking:
         plain: bool,
     ) -> Iterator[Stream | Skipped | Ignored]:
         peeked = Peeked(below)
-        content = recognise(peeked.peek(HEAD))
+        content = recognise(peeked.peek(_MAGIC))
+        if content.kind != "capture":  # else do not wait for more: a pipe may bring a packet an hour
+            content = recognise(peeked.peek(HEAD))
         if unpack := _UNPACKERS.get(content.kind):
             if packings >= DEPTH:
                 yield Skipped(name, "", f"is compressed more than {DEPTH} times over; deeper is not read")

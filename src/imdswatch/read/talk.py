@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 from imdswatch.address import ENDPOINTS
@@ -14,7 +15,10 @@ from imdswatch.wire.packet import ACK, SYN, Packet
 
 DNS_PORT = 53
 _MOST_DNS = 64 << 10
-_MOST_TOLD = 256
+_MOST_HELLO = 8 << 10  # real ones have about 2000 octets with post-quantum key shares
+_MOST_TOLD = (
+    32  # a reading that begins late replays the last 64 KiB, which hold no more exchanges of this kind
+)
 _HALF = 1 << 31
 _LETTERS = ((2, "S"), (16, "A"), (1, "F"), (4, "R"), (8, "P"), (32, "U"), (64, "E"), (128, "C"))
 
@@ -25,34 +29,50 @@ class Hello:
     __slots__ = ("_next", "_octets", "packet", "tls")
 
     def __init__(self) -> None:
-        self._octets = bytearray()
+        self._octets: bytearray | None = bytearray()
         self._next = 6
         self.tls: bool | None = None
         self.packet: Packet | None = None
 
     def feed(self, octets: bytes, packet: Packet) -> str | None:
         """Take octets; return the server name once it is there. Tries grow apart, so that single octets cost little."""
-        if self.tls is False or len(self._octets) >= tls.MAX_HELLO:
+        if self._octets is None:
             return None
         self.packet = self.packet or packet
         self._octets += octets
-        if len(self._octets) < self._next:
-            return None
-        return self.read()
+        return self.read() if len(self._octets) >= self._next else None
 
     def read(self) -> str | None:
-        """Return the server name that the octets so far hold."""
-        if self.tls is None and len(self._octets) >= 6:
-            self.tls = tls.is_client_hello(bytes(self._octets[:6]))
-        if not self.tls:
-            self._octets.clear()
+        """Return the server name that the octets so far hold; they are kept only while more may be told by them."""
+        held = self._octets
+        if held is None:
             return None
-        self._next = len(self._octets) * 5 // 4 + 1
-        return tls.server_name(bytes(self._octets))
+        if self.tls is None and len(held) >= 6:
+            self.tls = tls.is_client_hello(bytes(held[:6]))
+        name = tls.server_name(bytes(held)) if self.tls else None
+        self._next = len(held) * 5 // 4 + 1
+        if name is not None or not self.tls or len(held) >= _most(held):
+            self.stop()
+        return name
+
+    def stop(self) -> None:
+        """Give up: octets are missing, or no more of them matter."""
+        self._octets = None
+
+
+def _most(held: bytearray) -> int:
+    """Return how many octets a hello may take that says so much of itself, in records of one octet at worst."""
+    return min(_MOST_HELLO, 64 + 6 * int.from_bytes(held[6:9]))
 
 
 class Talk:
     """What is known of one connection beyond what `wire.tcp` keeps."""
+
+    __slots__ = (
+        "asked", "broken", "claimed", "concerns", "connected", "connection", "dns", "endpoint", "exchanges",
+        "first_ack", "held", "held_octets", "hello", "inner", "last_ack", "lost", "parsers", "payload", "prohibited",
+        "responses", "sni", "through", "told", "twin",
+    )  # fmt: skip
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -63,7 +83,7 @@ class Talk:
         self.parsers: dict[int, Conversation] = {}
         self.inner: dict[int, Conversation] = {}
         """Parsers of what goes through a tunnel that CONNECT opened, by reading."""
-        self.hello: Hello | None = Hello()
+        self.hello = Hello()
         self.sni: str | None = None
         self.connected = ""
         """Host that the last CONNECT named."""
@@ -83,7 +103,11 @@ class Talk:
         """An ICMP error said that packets did not arrive; True: because a filter forbids it."""
         self.asked = Seen(self._client_ttl())
         self.twin: Seen | None = None
-        self.told: set[int] = set()
+        self.told: deque[int] = deque(maxlen=_MOST_TOLD)
+        self.held_octets = 0
+        """Octets that the parsers may hold."""
+        self.broken = False
+        """Parsers had to give up what they held, so the next begin in the middle."""
         self.dns = (bytearray(), bytearray()) if server.port == DNS_PORT else None
 
     def _client_ttl(self) -> int | None:
@@ -100,7 +124,9 @@ class Talk:
         """Return the HTTP parser of one reading of the stream."""
         found = self.parsers.get(reading)
         if found is None:
-            found = self.parsers[reading] = Conversation(from_start=self.connection.syn_seen)
+            found = self.parsers[reading] = Conversation(
+                from_start=self.connection.syn_seen and not self.broken
+            )
         return found
 
     def count(self, event: Data | Gap) -> None:
@@ -220,6 +246,5 @@ class Talk:
         key = hash(repr([item for item in fields.items() if item[0] not in ("timestamp", "vlan")]))
         if reading and key in self.told:
             return True
-        if len(self.told) < _MOST_TOLD:
-            self.told.add(key)
+        self.told.append(key)
         return False

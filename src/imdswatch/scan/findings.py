@@ -166,8 +166,8 @@ def _responder(names: Names) -> dict[str, object]:
 def _request(seen: Sequence[Fields], asked: str) -> dict[str, object]:
     shown = next((fields for fields in seen if fields.get("uri_path") or fields.get("method")), None)
     if shown is None:
-        name = _first(seen, "dns_query")
-        return _present(host=name or asked)
+        # Of some requests only the reply was captured.
+        return _present(host=_first(seen, "dns_query") or asked, status=_first(seen, "status"))
     get = shown.get
     return _present(
         method=get("method"), host=get("host") or asked, path=get("uri_path"), status=get("status")

@@ -36,6 +36,10 @@ class Verdict(NamedTuple):
     cause: str
 
 
+# There are few different verdicts, and one is kept with each of many events: equal ones are one object.
+_verdict = lru_cache(maxsize=1 << 10)(Verdict)
+
+
 class Verdicts:
     """Says what the rules of one pack, where they match, show together; remembers what depends on the rules alone."""
 
@@ -51,7 +55,7 @@ class Verdicts:
             rest = tuple(index for index in matched if rules[index].slug != BULLETIN)
             stage, rule, _ = self._highest(rest) if rest else (_ATTEMPTED, rule, False)
         confidence = _confidence(stage, len(matched) == 1 and rules[matched[0]].slug == BULLETIN, fields)
-        return Verdict(stage, _severity(stage, fields), confidence, rule, _cause(stage, fields))
+        return _verdict(stage, _severity(stage, fields), confidence, rule, _cause(stage, fields))
 
     def _highest(self, matched: tuple[int, ...]) -> tuple[int, int, bool]:
         """Return the highest stage, the rule that gives it, and whether that hangs on the event showing a request.

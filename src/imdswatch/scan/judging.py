@@ -172,12 +172,13 @@ class SecondLook:
 def served_victims(
     incidents: Incidents, rules: Sequence[Rule], timespan: int
 ) -> dict[str, tuple[Served, ...]]:
-    """Return the victims that were served credentials, and how long those were good for, all in all.
+    """Return the victims that were served credentials, by which endpoints, and how long those were good for.
 
     Suppression marks, it hides nothing: what a victim did with credentials whose finding is suppressed is looked for
-    too, and judged by the site again. Where it was served others as well, those come first.
+    too, and judged by the site again. Where it was served others as well, those come first; then what came last, since
+    a tool that asks again uses what it got.
     """
-    out: dict[str, dict[bool, Served]] = {}
+    out: dict[str, dict[tuple[bool, str], Served]] = {}
     rank = STAGE_RANK["credentials-served"]
     for (victim, endpoint, muted, *_), incident in incidents.items():
         if not victim:
@@ -192,14 +193,19 @@ def served_victims(
         until = max(ends) if ends else None if last is None else max(last, incident.last) + timespan
         keys = frozenset(text for word, text in incident.told or () if word == KEY_ID)
         spans = out.setdefault(victim, {})
-        spans[bool(muted)] = _joined(
-            spans.get(bool(muted)), Served(endpoint, since, until, first.fields, keys)
+        which = bool(muted), endpoint
+        spans[which] = _joined(spans.get(which), Served(endpoint, since, until, first.fields, keys))
+    return {
+        victim: tuple(
+            span
+            for _, span in sorted(spans.items(), key=lambda one: (one[0][0], -(one[1].since or 0.0), one[0]))
         )
-    return {victim: tuple(spans[key] for key in sorted(spans)) for victim, spans in out.items()}
+        for victim, spans in out.items()
+    }
 
 
 def _joined(held: Served | None, other: Served) -> Served:
-    """Return one span over both; a victim that was served twice, or by two endpoints, may use either."""
+    """Return one span over both: served twice by one endpoint, a victim may use either."""
     if held is None:
         return other
     first = min(held, other, key=lambda one: one.since or 0.0)

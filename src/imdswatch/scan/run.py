@@ -96,6 +96,8 @@ class Scan:
 
     def _second_looks(self) -> Iterator[Skipped]:
         options = self._options
+        if not self._again:
+            return  # no source has anything to look at once more, so nobody need be known who was served
         for index, rule in enumerate(options.rules):
             if rule.correlation is None:
                 continue

@@ -151,8 +151,9 @@ class TextScan:
             if end <= done:
                 continue
             start = buffer.rfind(b"\n", done, end - 1) + 1 or done
+            # Right after the line before: where every line hits, there is nothing to count.
+            line += 1 if counted < start == done else count_newlines(buffer, counted, start)
             done = self._line_end(buffer, end - 1, length)
-            line += count_newlines(buffer, counted, start)
             counted = start
             self._record(bytes(buffer[start:done]), line + 1)
         self._lines = line + count_newlines(buffer, counted, length)

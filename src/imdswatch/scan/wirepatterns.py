@@ -16,6 +16,7 @@ from imdswatch import address
 from imdswatch.event import ENDPOINT_LABEL, FIELDS, Kind
 from imdswatch.rule import And, Cidr, Exists, Match, Node, Not, Null, Or, Text, Wild
 from imdswatch.scan.patterns import SEPARATOR, SLASH, Needed, Pattern, hatches, minimal, needed
+from imdswatch.scan.regexes import COLON
 
 _TOLD = frozenset({"offered_route"})
 """Fields of packets that are read whatever they hold: DHCP and router advertisements."""
@@ -27,7 +28,7 @@ _NEVER = frozenset(
 """Fields that no capture fills."""
 _MARKS = {
     # what stands on the wire wherever the field has a value (wire/http1_message.py)
-    "signing_key_id": ("Credential=", "AWSAccessKeyId=", r"authorization[ \t]*:[ \t]*AWS[ \t]"),
+    "signing_key_id": ("Credential=", "AWSAccessKeyId=", "authorization: AWS ", "authorization:AWS "),
 }
 _LABELS = frozenset({"dns_query", "dns_answer"})
 _TREES = ("meta-data", "user-data", "dynamic", "api/token")
@@ -38,15 +39,16 @@ _LEAST = 4  # octets; three stand somewhere in every sixteen megabytes of anythi
 
 @dataclass(frozen=True, slots=True)
 class OnWire:
-    """What to search a capture for, as expressions: `texts` without case, `octets` exactly, `rare` only in requests.
+    """What to search a capture for, as expressions: `texts` without case, `octets` exactly.
 
-    Short texts such as `rare` stand everywhere in octets of any kind. `everything` says that nothing can be searched
-    for, and `notes` why.
+    `rare` spellings are searched for only in requests, and `hosts` only where a host is a number: such short texts
+    stand everywhere in octets of any kind. `everything` says that nothing can be searched for, and `notes` why.
     """
 
     texts: tuple[str, ...]
     octets: tuple[str, ...]
     rare: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
     everything: bool = False
     notes: tuple[str, ...] = ()
 
@@ -59,11 +61,15 @@ def needed_on_wire(conditions: Sequence[tuple[str, Node]]) -> OnWire:
         note = (
             f"nothing to search captures for in {', '.join(unbound)}: every packet is read, which is slower"
         )
-        return OnWire((), (), (), True, (note,))
+        return OnWire((), (), (), (), True, (note,))
     patterns = [pattern for some in found.values() for pattern in some or ()]
     octets = [pattern.text for pattern in patterns if pattern.text.startswith(r"\x")]
-    texts = [_as_sent(pattern) for pattern in patterns if not pattern.text.startswith(r"\x")]
-    return OnWire(tuple(minimal(texts)), tuple(dict.fromkeys(octets)), _rare_spellings())
+    words = [pattern for pattern in patterns if not pattern.text.startswith(r"\x")]
+    hosts = [pattern.text for pattern in words if pattern.field == "host" and _is_number(pattern.text)]
+    texts = [_as_sent(pattern) for pattern in words if pattern.text not in hosts]
+    return OnWire(
+        tuple(minimal(texts)), tuple(dict.fromkeys(octets)), _rare_spellings(), tuple(minimal(hosts))
+    )
 
 
 def _needed(node: Node) -> Needed:
@@ -102,8 +108,16 @@ def _match(match: Match) -> Needed:
         digits = re.sub(r"[^0-9a-f]", "", str(test.parts[0]).lower()) if isinstance(test, Text) else ""
         return (_octets(bytes.fromhex(digits), field),) if len(digits) == 12 else None
     found = needed(match, lambda _: None)
-    if kind is Kind.HOST and found is not None and (binary := _address(test)) is not None:
-        return (*(found[:1] if field in _LABELS else found), *binary)
+    if (
+        kind is Kind.HOST
+        and isinstance(test, Text)
+        and found is not None
+        and (binary := _address(test)) is not None
+    ):
+        if field not in _LABELS:
+            return (*found, *binary)
+        name = str(test.parts[0])
+        return binary if ":" in name else (_as_name(name), *binary)
     return found
 
 
@@ -120,6 +134,12 @@ def _address(test: object) -> Needed:
         packed = network.network_address.packed[: network.prefixlen // 8]
         return (_octets(packed),) if len(packed) >= _LEAST else None
     return None
+
+
+def _as_name(text: str) -> Pattern:
+    """Return an address that somebody made a name of: labels with their lengths (RFC 1035 3.1)."""
+    labels = text.encode().split(b".")
+    return _octets(b"".join(bytes([len(label)]) + label for label in labels))
 
 
 def in_octets(octets: bytes) -> str:
@@ -139,6 +159,14 @@ def _as_sent(pattern: Pattern) -> str:
     return text
 
 
+def _is_number(text: str) -> bool:
+    """Say whether a pattern of a host is one of the rare spellings of an address."""
+    return (
+        re.search(r"[g-wyz]", text.replace(COLON, "")) is None
+        and re.fullmatch(r"\d+(\\\.\d+){3}", text) is None
+    )
+
+
 def _rare_spellings() -> tuple[str, ...]:
     """Return the encodings that nobody needs, as `hatches` has them, without those that only logs have."""
     return tuple(
@@ -146,10 +174,6 @@ def _rare_spellings() -> tuple[str, ...]:
         for text in hatches({Kind.URL, Kind.PATH, Kind.HOST})
         if not text.startswith((r"\\", "[0-9a-z:]", "MESSAGE"))
     )
-
-
-RARE_OCTETS = (b"%", b"..", b"\xef", b"\xe3")
-"""One of these stands in every rare spelling."""
 
 
 def _of_relevance() -> tuple[Pattern, ...]:

@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Any
 
 import hyperscan
 
-from imdswatch.layouts.required import required_literal
-from imdswatch.scan.wirepatterns import RARE_OCTETS, OnWire, in_octets
+from imdswatch.layouts.required import required_literals
+from imdswatch.scan.wirepatterns import OnWire, in_octets
 from imdswatch.wire import halves
 
-_LEAST = 3
+_LEAST = 5
 _PLAIN = re.compile(r"(?:[\w\-/ ]|\\[.\-/])+\Z")
+
+_NUMERIC_HOST = re.compile(rb"\nhost[ \t]*:[ \t]*[\[0-9x]")
+_NUMERIC_URL = re.compile(rb"://(?:[^/@\s]*@)?[\[0-9x]")
+"""Hosts that are a number; both begin with fixed octets, which makes the search quick."""
 
 Match = tuple[int, int]
 """Where a word ends, and its number."""
@@ -36,14 +41,15 @@ class Search:
         self._found: list[Match] = []
         self._signs: list[int] = []
         self._theirs: list[int] = []
-        all_words, self._patterns = _words(wanted)
+        all_words, self._texts = _words(wanted)
         watched, of_hosts = _words(later) if later is not None else ([], [])
         self._first_later = len(all_words)
         if hosts:
             all_words, watched = all_words + watched, []
-            self._patterns += of_hosts
-        self._rare = re.compile(_either(wanted.rare), re.IGNORECASE) if wanted.rare else None
-        signs = [rf"(?:{'|'.join(halves.METHODS)})[ \t]", halves.LINE_END.decode()]
+            self._texts += of_hosts
+        self._patterns: dict[int, re.Pattern[bytes]] = {}
+        self._wanted = wanted
+        signs = [f"{method} " for method in halves.METHODS]
         self._first_sign = len(all_words)
         self._first_host = self._first_sign + len(signs)
         self._first_watched = self._first_host + len(hosts)
@@ -84,56 +90,87 @@ class Search:
         """Say whether a word only counts in packets of the hosts."""
         return number >= self._first_later
 
-    def whole(self, number: int) -> bool:
-        """Say whether a word is all that was wanted; else `confirms` must say more of its packet."""
-        return self._patterns[number] is None
-
     def confirms(self, number: int, packet: bytes | bytearray) -> bool:
         """Say whether a packet in which this word stands holds a whole pattern."""
-        pattern = self._patterns[number]
-        return pattern is None or pattern.search(packet) is not None
+        texts = self._texts[number]
+        if not texts:
+            return True  # the word is all that was wanted
+        pattern = self._patterns.get(number)
+        if pattern is None:
+            pattern = self._patterns[number] = re.compile(_either(texts), re.IGNORECASE)
+        return pattern.search(packet) is not None
+
+    def whole(self, number: int) -> bool:
+        """Say whether a word is all that was wanted."""
+        return not self._texts[number]
 
     def rare(self, request: bytes) -> bool:
         """Say whether a segment with a request may hold a rare spelling of what is wanted."""
-        return (
-            self._rare is not None
-            and any(octets in request for octets in RARE_OCTETS)
-            and self._rare.search(request) is not None
-        )
+        unusual = b"%" in request or b".." in request or b"\xef" in request or b"\xe3" in request
+        if unusual and self._rare.search(request) is not None:
+            return True
+        if _NUMERIC_HOST.search(request.lower()) is None and _NUMERIC_URL.search(request) is None:
+            return False
+        return self._hosts.search(request) is not None
+
+    @cached_property
+    def _rare(self) -> re.Pattern[bytes]:
+        """The rare spellings: one of the octets that `rare` looks for first stands in each."""
+        return re.compile(_either(self._wanted.rare) if self._wanted.rare else rb"(?!)", re.IGNORECASE)
+
+    @cached_property
+    def _hosts(self) -> re.Pattern[bytes]:
+        return re.compile(_either(self._wanted.hosts) if self._wanted.hosts else rb"(?!)", re.IGNORECASE)
 
     def touches(self, octets: bytes) -> bool:
-        """Say whether the octets of one packet hold what is wanted."""
-        found, signs, theirs = self(octets)
-        for _, number in found:
-            if (theirs or not self.of_hosts(number)) and self.confirms(number, octets):
-                return True
-        return bool(signs) and self.rare(octets)
+        """Say whether octets that several packets carried hold what is wanted, of whatever host."""
+        found, signs, _ = self(octets)
+        return any(self.confirms(number, octets) for _, number in tuple(found)) or (
+            bool(signs) and self.rare(octets)
+        )
 
 
-def _words(wanted: OnWire) -> tuple[list[tuple[str, int]], list[re.Pattern[bytes] | None]]:
-    """Return the words to search for with their flags, and for each what must stand around it; None for nothing."""
-    texts: dict[str, list[str]] = {}
-    for text in wanted.texts:
-        texts.setdefault(_word(text), []).append(text)
-    words = [(word, hyperscan.HS_FLAG_CASELESS) for word in texts] + [(some, 0) for some in wanted.octets]
-    patterns: list[re.Pattern[bytes] | None] = [
-        # Where a whole pattern is the word, the others that hold it do not matter.
-        None if any(_same(text, word) for text in some) else re.compile(_either(some), re.IGNORECASE)
-        for word, some in texts.items()
+def _words(wanted: OnWire) -> tuple[list[tuple[str, int]], list[tuple[str, ...]]]:
+    """Return the words to search for with their flags, and for each the patterns of which one must stand there, too.
+
+    None are given for a word that is a whole pattern: the others that hold it do not matter then.
+    """
+    words: dict[str, list[str]] = {}
+    for text, word in _shared(wanted.texts).items():
+        words.setdefault(word, []).append(text)
+    patterns = [
+        () if any(_same(text, word) for text in some) else tuple(some) for word, some in words.items()
     ]
-    return words, patterns + [None] * len(wanted.octets)
+    found = [(word, hyperscan.HS_FLAG_CASELESS) for word in words]
+    return found + [(some, 0) for some in wanted.octets], patterns + [()] * len(wanted.octets)
 
 
-def _word(text: str) -> str:
-    """Return a plain pattern that every text holds which holds this one; the pattern itself if there is none."""
-    literal = required_literal(text)
-    return re.escape(literal.lower()) if len(literal) >= _LEAST else text
+def _shared(texts: Sequence[str]) -> dict[str, str]:
+    """Return for each pattern a word that every text holds which holds the pattern: few words for all, long ones first.
+
+    A pattern without a word of at least `_LEAST` characters is its own.
+    """
+    literals = {
+        text: {one.lower() for one in required_literals(text) if len(one) >= _LEAST} for text in texts
+    }
+    out = {text: text for text, found in literals.items() if not found}
+    left = {text: found for text, found in literals.items() if found}
+    words = {one for found in literals.values() for one in found}
+    while left:
+        holders = {
+            word: [t for t, found in left.items() if any(word in one for one in found)] for word in words
+        }
+        best = max(words, key=lambda word: (len(holders[word]), len(word), word))
+        for text in holders[best]:
+            out[text] = re.escape(best)
+            del left[text]
+    return out
 
 
 def _same(text: str, word: str) -> bool:
-    return text == word or (
-        _PLAIN.match(text) is not None and text.replace("\\", "").lower() == word.replace("\\", "")
-    )
+    if text == word:
+        return True
+    return _PLAIN.match(text) is not None and text.replace("\\", "").lower() == word.replace("\\", "")
 
 
 def _either(texts: Iterable[str]) -> bytes:

@@ -1,6 +1,6 @@
 """SIEM content: the rules, and what the site leaves out, as queries and deployable files for one target.
 
-`export` answers a request; `tree` turns the answer into files. A new target is one module and one line in `TARGETS`.
+`content_of` answers a request; `tree` turns the answer into files. A new target is one module and one line in `TARGETS`.
 """
 
 from __future__ import annotations
@@ -14,14 +14,17 @@ if TYPE_CHECKING:
 
 TARGETS = {
     "elastic": "imdswatch.siem.elastic",
+    "qradar": "imdswatch.siem.qradar",
     "sentinel": "imdswatch.siem.sentinel",
     "sigma": "imdswatch.siem.sigma",
+    "splunk": "imdswatch.siem.splunk",
+    "suricata": "imdswatch.siem.suricata",
 }
 """Name of a target → the module with its `LANGUAGES` (word → Emitter class, the usual one first) and its `tree`. One
 whose content is no query over columns has a `build` of its own, and `SCHEMAS` that say what it builds."""
 
 
-def export(target: str, request: Request) -> Content:
+def content_of(target: str, request: Request) -> Content:
     """Return all queries of a target, and why there are none where there are none; raises UsageError, SchemaError."""
     from imdswatch.siem.export import export_of
 

@@ -100,7 +100,7 @@ class EqlBackend(Emitter):
         regex = host_regex(addresses, names, encoded=True)
         if atom.take:
             inner = regex.replace(".*", "[^/?#]*")
-            regex = f"([a-z][a-z0-9+.-]*://)?([^/?#@]*@)?{inner}([/?#].*)?"
+            regex = f"([a-z][a-z0-9+.-]*://)?([^/?#@]*[@])?{inner}([/?#].*)?"
         return _guard(atom.column, f"{_name(atom.column)} regex~ {_regex(regex)}", guarded)
 
     def macs(self, atom: f.Atom, values: Sequence[str], guarded: bool) -> str:
@@ -133,7 +133,9 @@ class EqlBackend(Emitter):
             raise CannotSay("a part of a URL cannot be asked for")
         some = f"{_name(atom.column)} != null"
         return (
-            some if atom.column.type in ("ip", "long", "date") else f'({some} and {_name(atom.column)} != "")'
+            some
+            if atom.column.type.removesuffix("[]") in ("ip", "long", "date")
+            else f'({some} and {_name(atom.column)} != "")'
         )
 
     def excess(self, atom: f.Atom, packets: Column, destination: Column | None, guarded: bool) -> str:

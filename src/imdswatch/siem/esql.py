@@ -110,7 +110,7 @@ class EsqlBackend(Emitter):
         regex = host_regex(addresses, names, encoded=True)
         if atom.take:
             inner = regex.replace(".*", "[^/?#]*")
-            regex = f"([a-z][a-z0-9+.-]*://)?([^/?#@]*@)?{inner}([/?#].*)?"
+            regex = f"([a-z][a-z0-9+.-]*://)?([^/?#@]*[@])?{inner}([/?#].*)?"
         subject = f"TO_LOWER({_name(atom.column)})"
         if _several(atom.column):
             subject, regex = f'CONCAT("|", MV_CONCAT({subject}, "|"), "|")', f".*[|]{regex}[|].*"
@@ -156,8 +156,10 @@ class EsqlBackend(Emitter):
         if atom.take:
             raise CannotSay("a part of a URL cannot be asked for")
         some = f"{_name(atom.column)} IS NOT NULL"
-        if _several(atom.column) or atom.column.type in ("ip", "long", "date"):
+        if atom.column.type.removesuffix("[]") in ("ip", "long", "date"):
             return some
+        if _several(atom.column):  # comparing several values with one gives null
+            return f'(MV_CONCAT({_name(atom.column)}, "") != "")'
         return f'({some} AND {_name(atom.column)} != "")'
 
     def same(self, atom: f.Atom, other: Column, guarded: bool) -> str:

@@ -3,6 +3,8 @@
 A formula is two-valued: a test on a column that a record does not have is false, its negation true (DESIGN 5). The
 planner makes formulas of rules and of the site; emitters write them. Everything is frozen and pure. `all_of`, `any_of`
 and `negated` fold constants away, so what a schema cannot carry leaves no trace but its reason.
+
+A little longer than most: the tests are one vocabulary, and are read together.
 """
 
 from __future__ import annotations

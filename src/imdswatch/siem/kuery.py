@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import ClassVar
 
@@ -80,8 +81,13 @@ class KueryBackend(Emitter):
         return f"({said} and not {atom.column.name} : (*/../* or */..))"
 
     def urls(self, atom: f.Atom, patterns: Sequence[Text], guarded: bool) -> str:
-        """Ask for the usual spellings."""
-        return self.paths(atom, patterns, guarded)
+        """Ask for the usual spellings, also with encoded slashes, as a URL stands in the query of another."""
+        inner = [
+            replace(pattern, parts=_encoded(pattern.parts, code))
+            for code in ("%2F", "%2f")
+            for pattern in patterns
+        ]
+        return self.paths(atom, list(dict.fromkeys((*patterns, *inner))), guarded)
 
     def hosts(self, atom: f.Atom, addresses: Sequence[str], names: Sequence[Text], guarded: bool) -> str:
         """Ask for the usual spellings of addresses and names."""
@@ -120,7 +126,7 @@ class KueryBackend(Emitter):
         some = f"{atom.column.name} : *"
         return (
             some
-            if atom.column.type in ("ip", "long", "date")
+            if atom.column.type.removesuffix("[]") in ("ip", "long", "date")
             else f'({some} and not {atom.column.name} : "")'
         )
 
@@ -174,6 +180,10 @@ def _values(
         for cased in (plain,) if pattern.cased else spellings or (plain, str.lower, str.upper, str.title):
             out[_value([cased(part) if isinstance(part, str) else part for part in pattern.parts])] = None
     return list(out)
+
+
+def _encoded(parts: Sequence[str | Wild], code: str) -> tuple[str | Wild, ...]:
+    return tuple(part.replace("/", code) if isinstance(part, str) else part for part in parts)
 
 
 def _words(text: str) -> str:

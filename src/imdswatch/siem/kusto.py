@@ -28,19 +28,33 @@ from imdswatch.siem.emitter import CannotSay, Emitter, spelled
 from imdswatch.siem.spelling import host_regex, path_regex, v4_of, v6_of
 
 _SCHEME = r"[a-zA-Z][a-zA-Z0-9+.\-]*://"
+_STEP_BACK = r"/([^/.]|\.[^/.]|\.\.[^/])[^/]*//\.\./"
+
+
+def _resolved(name: str) -> tuple[str, ...]:
+    """Return the steps that collapse slashes and resolve dot segments, two deep and any number side by side.
+
+    RE2 cannot look ahead, so every slash is doubled: each segment then has one before and one behind of its own.
+    """
+    return (
+        rf'replace_regex(replace_regex({name}, @"/\.$", "/"), @"/(\.?/)+", "/")',
+        f'strcat(replace_string({name}, "/", "//"), "/")',
+        *[f'replace_regex({name}, @"{_STEP_BACK}", "")'] * 2,
+        rf'replace_regex({name}, @"(//\.\.)+/", "/")',
+        f'replace_regex(replace_regex({name}, @"/$", ""), @"/+", "/")',
+    )
+
+
 _COMPUTED = {
     # name → steps, each a Kusto expression; {} is the column
     "imds_path": (
         rf'extract(@"^(?:{_SCHEME})?[^/?#]*(/[^?#]*)", 1, {{}})',
         "tolower(url_decode(url_decode(imds_path)))",
-        r'replace_regex(imds_path, @"/(\.?/)+|/\.$", "/")',
-        r'replace_regex(imds_path, @"(/[^/.][^/]*)?/\.\.(/|$)", "/")',
-        r'replace_regex(imds_path, @"(/[^/.][^/]*)?/\.\.(/|$)", "/")',
+        *_resolved("imds_path"),
     ),
     "imds_url": (
         rf'tolower(url_decode(url_decode(replace_regex({{}}, @"^{_SCHEME}", ""))))',
-        r'replace_regex(imds_url, @"/(\.?/)+", "/")',
-        r'replace_regex(imds_url, @"(/[^/.][^/]*)?/\.\.(/|$)", "/")',
+        *_resolved("imds_url"),
     ),
     "imds_query": (r'url_decode(url_decode(extract(@"\?([^#]*)", 1, {})))',),
 }
@@ -241,7 +255,8 @@ class KustoBackend(Emitter):
 
 def head(rule: Rule, minutes: int) -> list[str]:
     """Return the first lines of a query: which rule it is, how far it looks back."""
-    return [f"// {rule.slug}: {rule.title}", f"let imds_lookback = {minutes}m;"]
+    title = " ".join(rule.title.split())  # a line break would end the comment
+    return [f"// {rule.slug}: {title}", f"let imds_lookback = {minutes}m;"]
 
 
 def hoisted(lines: Sequence[str]) -> str:

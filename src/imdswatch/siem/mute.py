@@ -18,6 +18,9 @@ from imdswatch.siem.spelling import NOT_A_HOST, overlaps, single
 from imdswatch.site import ON_PREMISES, Site, Suppression
 
 _ENDPOINTS = tuple(single(text) for text in sorted(address.ENDPOINTS))
+_ANYWHERE = tuple(address.network(text) for text in ("0.0.0.0/0", "::/0"))
+_EVERYBODY = tuple(address.network(text) for text in ("255.255.255.255/32", "224.0.0.0/8", "ff00::/12"))
+"""Destinations of claims that name no victim (`imdswatch.event.victim_ip`)."""
 _ANSWERED = STAGE_RANK["answered"]
 
 
@@ -29,8 +32,9 @@ def muted(planner: Planner, site: Site) -> f.Formula:
 class _Mute:
     def __init__(self, planner: Planner) -> None:
         self._planner = planner
-        claims = [self._inside(name, _ENDPOINTS) for name in ("src_ip", "nd_target")]
-        self._claim = f.any_of([*claims, planner.known("offered_route")])
+        offers = [self._inside("nd_target", _ENDPOINTS), planner.known("offered_route")]
+        self._offer = f.any_of(offers)
+        self._claim = f.any_of([self._inside("src_ip", _ENDPOINTS), *offers])
 
     def site(self, site: Site) -> f.Formula:
         parts = []
@@ -60,10 +64,21 @@ class _Mute:
                 here = f.all_of([here, f.negated(self._inside(field, NOT_A_HOST))])
             return here
 
-        straight = host("src_ip")
+        straight = f.all_of([host("src_ip"), f.negated(self._offer)])
         if overlaps(networks, _ENDPOINTS):
             straight = f.all_of([straight, f.negated(self._inside("src_ip", _ENDPOINTS))])
-        return f.any_of([straight, f.all_of([self._claim, host("dst_ip")])])
+        asked = f.all_of([self._claim, host("dst_ip")])
+        return f.any_of([straight, self._of_one(asked, networks)])
+
+    def _of_one(self, formula: f.Formula, networks: tuple[Network, ...]) -> f.Formula:
+        """Return the formula where the destination names one host: not everybody, and not the claimant itself."""
+        if overlaps(networks, _EVERYBODY):
+            formula = f.all_of([formula, f.negated(self._inside("dst_ip", _EVERYBODY))])
+        for one in _ENDPOINTS if self._planner.columns("arp_opcode") else ():  # only announcements are to oneself
+            if overlaps(networks, (one,)):
+                itself = f.all_of([self._inside("src_ip", (one,)), self._inside("dst_ip", (one,))])
+                formula = f.all_of([formula, f.negated(itself)])
+        return formula
 
     def _elsewhere(self, site: Site) -> f.Formula:
         """Return: source (or VLAN) is known, and in none of the lists."""
@@ -83,7 +98,7 @@ class _Mute:
         victim = f.any_of(
             [
                 f.all_of([outside("src_ip"), f.negated(self._claim)]),
-                f.all_of([outside("dst_ip"), self._claim]),
+                self._of_one(f.all_of([outside("dst_ip"), self._claim]), _ANYWHERE),
             ]
         )
         if isinstance(victim, f.Const):

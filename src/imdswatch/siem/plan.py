@@ -41,6 +41,11 @@ _KIN = {
     "resp_mime": ("url",),
 }
 _FOLDED = (Kind.URL, Kind.PATH)
+_NOTHING: dict[str, f.Test] = {
+    # values that say: none. Firewalls write an address of zeros; VLAN 0 is a priority tag (802.1Q 9.6).
+    "nat_dst": f.Inside((address.network("0.0.0.0/32"), address.network("::/128"))),
+    "vlan": f.Numbers((0,)),
+}
 
 
 class Planner:
@@ -162,12 +167,10 @@ class Planner:
     def known(self, field: str) -> f.Formula:
         """Return the formula for: the record has this field."""
         here = f.any_of([self.atom(column, f.Present(), take) for column, take in self.columns(field)])
-        if field != "nat_dst":
+        nothing = _NOTHING.get(field)
+        if nothing is None:
             return here
-        nowhere = f.Inside(
-            (address.network("0.0.0.0/32"), address.network("::/128"))
-        )  # how firewalls write: none
-        none = f.any_of([self.atom(column, nowhere) for column, _ in self.columns(field)])
+        none = f.any_of([self.atom(column, nothing) for column, _ in self.columns(field)])
         return f.all_of([here, f.negated(none)])
 
     def atom(

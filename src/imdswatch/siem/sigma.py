@@ -151,7 +151,7 @@ def _document(schema: str, rule: Rule, request: Request) -> Document | str | Non
         return None
     if rule.correlation is not None:
         return "Sigma filters apply to the rules that a correlation refers to, not to the correlation"
-    mute = muted(Planner(_Blocks(), _CANONICAL, rule, (), request.site.values), request.site)
+    mute = _timeless(muted(Planner(_Blocks(), _CANONICAL, rule, (), request.site.values), request.site))
     if isinstance(mute, f.Const):
         return ALL_MUTED if mute.value else "the site leaves nothing of this rule out"
     for name, (slugs, text, lost) in filters(request).items():
@@ -219,7 +219,7 @@ def filters(request: Request) -> dict[str, tuple[tuple[str, ...], str, tuple[f.L
         if rule.correlation is not None:
             continue
         planner = Planner(emitter, _CANONICAL, rule, (), request.site.values)
-        mute = muted(planner, request.site)
+        mute = _timeless(muted(planner, request.site))
         if isinstance(mute, f.Const):  # nothing, or all of it
             continue
         key = (emitter.compose(mute), _logsource(rule))
@@ -232,6 +232,21 @@ def filters(request: Request) -> dict[str, tuple[tuple[str, ...], str, tuple[f.L
         text = _filter(request, rules, condition, logsource, lost)
         out[name] = (tuple(rule.slug for rule in rules), text, lost)
     return out
+
+
+def _timeless(formula: f.Formula) -> f.Formula:
+    """Return the formula without end dates, which a Sigma filter cannot ask: they stand in its description."""
+    match formula:
+        case f.Atom(_, f.Until()):
+            return f.TRUE
+        case f.All(parts):
+            return f.all_of([_timeless(part) for part in parts])
+        case f.AnyOf(parts):
+            return f.any_of([_timeless(part) for part in parts])
+        case f.No(part):
+            return f.negated(_timeless(part))
+        case _:
+            return formula
 
 
 def _logsource(rule: Rule) -> str:

@@ -28,20 +28,25 @@ Bytes = NDArray[np.uint8]
 Ends = Callable[[Ints, int], Keys]
 """Where IP headers begin and which side, in; the addresses there, out."""
 
+
+def _table(*numbers: int, size: int = 1 << 16) -> Bools:
+    """Return a table that says of each number whether it is one of these."""
+    table = np.zeros(size, np.bool_)
+    table[list(numbers)] = True
+    return table
+
+
 _TCP, _UDP, _ICMP, _ICMP6, _IPIP, _IPV6_IN, _GRE = 6, 17, 1, 58, 4, 41, 47
-_SLOW_PROTOCOLS = np.array([51, 97, 137])  # AH, EtherIP and MPLS in IP: decoded, but rarely seen
-_SLOW_ETHERTYPES = np.array(
-    sorted({links.ETHERNET, links.PPP, links.LLC, *links.PLAIN_TAGS, *range(1501)}), np.int64
-)
-_TAGS = np.array(sorted(links.VLAN_TAGS), np.int64)
-_MPLS = np.array(sorted(links.MPLS), np.int64)
-_TUNNEL_PORTS = np.array(sorted(tunnels.UDP_PORTS), np.int64)
-_VXLAN, _GENEVE = (4789, 8472), 6081
+_SLOW_PROTOCOLS = _table(51, 97, 137, size=256)  # AH, EtherIP and MPLS in IP: decoded, but rarely seen
+_EXTENSIONS = _table(0, 43, 44, 51, 60, 135, 139, 140, size=256)
+_SLOW_ETHERTYPES = _table(links.ETHERNET, links.PPP, links.LLC, *links.PLAIN_TAGS, *range(1501))
+_TAGS, _MPLS = _table(*links.VLAN_TAGS), _table(*links.MPLS)
+_TUNNELS, _VXLAN, _GENEVE = _table(*tunnels.UDP_PORTS), _table(4789, 8472), 6081
 _ERSPAN, _ERSPAN3, _WCCP = 0x88BE, 0x22EB, 0x883E
 _ROUNDS = 12  # layers around a packet that are followed; more is odd
-_DHCP = np.array([67, 68, 546, 547])
-_ICMP_TOLD = np.array([3, 4, 5, 11, 12])  # errors and redirects
-_ICMP6_TOLD = np.array([1, 2, 3, 4, 134, 137])  # errors, router advertisements, redirects
+_DHCP = _table(67, 68, 546, 547)
+_ICMP_TOLD = _table(3, 4, 5, 11, 12, size=256)  # errors and redirects
+_ICMP6_TOLD = _table(1, 2, 3, 4, 134, 137, size=256)  # errors, router advertisements, redirects
 
 _MASK = (1 << 64) - 1
 _A, _B, _C, _D = (
@@ -58,6 +63,8 @@ class Columns:
     told    always of interest whatever they hold: router advertisements, DHCP, ICMP errors
     tcp     indices of the TCP packets with payload; the following are parallel to it
     starts, ends    where in the buffer the captured payload begins and ends
+    heads   where in the buffer the TCP header begins
+    sides   which of the two directions of its flow it has
     cut     the snapshot length cut it
     dns     it goes to or comes from port 53
     """
@@ -68,6 +75,8 @@ class Columns:
     tcp: Ints
     starts: Ints
     ends: Ints
+    heads: Ints
+    sides: Bools
     cut: Bools
     dns: Bools
 
@@ -111,7 +120,7 @@ class _Walk:
         self.odd = np.zeros(count, np.bool_)
         self.told = np.zeros(count, np.bool_)
         self.next: list[tuple[Ints, Ints]] = []  # indices and EtherTypes of the next round
-        self.tcp: list[tuple[Ints, Ints, Ints, Bools, Bools]] = []
+        self.tcp: list[tuple[tuple[Ints, ...], tuple[Bools, ...]]] = []
 
     # --- links --------------------------------------------------------------------------------------------------------
 
@@ -205,12 +214,12 @@ class _Walk:
             rest, kinds = rest[~v6], kinds[~v6]
             if not len(rest):
                 continue
-            self.header(rest[np.isin(kinds, _TAGS)], 4, 2)
+            self.header(rest[_TAGS[kinds]], 4, 2)
             self.pppoe(rest[kinds == links.PPPOE])
-            self.mpls(rest[np.isin(kinds, _MPLS)])
+            self.mpls(rest[_MPLS[kinds]])
             frames = kinds == links.ETHERNET
             self.ethernet(rest[frames])
-            self.odd[rest[~frames & np.isin(kinds, _SLOW_ETHERTYPES)]] = True
+            self.odd[rest[~frames & _SLOW_ETHERTYPES[kinds]]] = True
 
     def ipv4(self, which: Ints) -> None:
         if not len(which):
@@ -236,7 +245,7 @@ class _Walk:
         at = self.at[which]
         length = o.u16[at + 4].astype(np.int64)
         protocol = o.u8[at + 6]
-        extended = np.isin(protocol, (0, 43, 44, 51, 60, 135, 139, 140))
+        extended = _EXTENSIONS[protocol]
         fine = (o.u8[at] >> 4 == 6) & (length > 0) & ~extended
         if not fine.all():
             self.odd[which[~fine]] = True
@@ -276,15 +285,15 @@ class _Walk:
         self.go(which[protocol == _IPIP], links.IPV4)
         self.go(which[protocol == _IPV6_IN], links.IPV6)
         self.gre(which[protocol == _GRE])
-        self.odd[which[np.isin(protocol, _SLOW_PROTOCOLS)]] = True
+        self.odd[which[_SLOW_PROTOCOLS[protocol]]] = True
 
-    def flow(self, protocol: int, ip: Ints, at: Ints, ends: Ends) -> Keys:
+    def flow(self, protocol: int, ip: Ints, at: Ints, ends: Ends) -> tuple[Keys, Bools]:
         ports = self.o.u32[at].astype(np.uint64)
         source = _mixed(ends(ip, 0), ports >> np.uint64(16))
         target = _mixed(ends(ip, 1), ports & np.uint64(0xFFFF))
         key = source + target + np.uint64(protocol)
         key[key == 0] = 1
-        return key
+        return key, source < target
 
     def transmission(self, which: Ints, claimed: Ints, ip: Ints, ends: Ends) -> None:
         if not len(which):
@@ -296,10 +305,11 @@ class _Walk:
         if not fine.all():
             self.odd[which[~fine]] = True
             which, at, end, begin, claimed, ip = (x[fine] for x in (which, at, end, begin, claimed, ip))
-        self.keys[which] = self.flow(_TCP, ip, at, ends)
+        self.keys[which], sides = self.flow(_TCP, ip, at, ends)
         dns = (o.u16[at] == 53) | (o.u16[at + 2] == 53)
         filled = begin < end
-        self.tcp.append((which[filled], begin[filled], end[filled], (claimed > end)[filled], dns[filled]))
+        numbers, flags = (which, begin, end, at), (sides, claimed > end, dns)
+        self.tcp.append((tuple(x[filled] for x in numbers), tuple(x[filled] for x in flags)))
 
     def datagram(self, which: Ints, ip: Ints, ends: Ends) -> None:
         if not len(which):
@@ -309,15 +319,16 @@ class _Walk:
         if not fine.all():
             self.odd[which[~fine]] = True
             which, at, ip = which[fine], at[fine], ip[fine]
-        self.keys[which] = self.flow(_UDP, ip, at, ends)
-        source, target = o.u16[at].astype(np.int64), o.u16[at + 2].astype(np.int64)
-        self.told[which[np.isin(source, _DHCP) | np.isin(target, _DHCP)]] = True
-        if not np.isin(target, _TUNNEL_PORTS).any():
+        self.keys[which], _ = self.flow(_UDP, ip, at, ends)
+        source, target = o.u16[at], o.u16[at + 2]
+        self.told[which[_DHCP[source] | _DHCP[target]]] = True
+        tunnelled = _TUNNELS[target]
+        if not tunnelled.any():
             return
         there = at + 16 <= self.end[which]
-        vxlan = np.isin(target, _VXLAN) & there & (o.u8[at + 8] & 0x08 != 0)
+        vxlan = _VXLAN[target] & there & (o.u8[at + 8] & 0x08 != 0)
         geneve = (target == _GENEVE) & there & (o.u8[at + 8] >> 6 == 0)
-        self.odd[which[np.isin(target, _TUNNEL_PORTS) & ~vxlan & ~geneve]] = True
+        self.odd[which[tunnelled & ~vxlan & ~geneve]] = True
         self.keys[which[vxlan | geneve]] = 0
         self.at[which] = at + 16 + np.where(geneve, (o.u8[at + 8] & 0x3F).astype(np.int64) * 4, 0)
         self.ethernet(which[vxlan])
@@ -349,10 +360,10 @@ class _Walk:
         if rest.any():
             self.next.append((which[rest], protocol[rest]))
 
-    def control(self, which: Ints, told: Ints) -> None:
+    def control(self, which: Ints, told: Bools) -> None:
         if len(which):
             which = self.whole(which, 1)
-            self.told[which[np.isin(self.o.u8[self.at[which]], told)]] = True
+            self.told[which[told[self.o.u8[self.at[which]]]]] = True
 
 
 def _mixed(address: Keys, port: Keys) -> Keys:
@@ -378,9 +389,11 @@ def columns(
     for which, _ in walk.next:
         walk.odd[which] = True
     nothing, never = np.zeros(0, np.int64), np.zeros(0, np.bool_)
-    parts = walk.tcp or [(nothing, nothing, nothing, never, never)]
-    which, begins, stops, cut, dns = parts[0]
+    parts = walk.tcp or [((nothing,) * 4, (never,) * 3)]
+    numbers, flags = parts[0]
     if len(parts) > 1:
-        which, begins, stops = (np.concatenate([part[i] for part in parts]) for i in range(3))
-        cut, dns = (np.concatenate([part[i] for part in parts]) for i in (3, 4))
-    return Columns(walk.keys, walk.odd, walk.told, which, begins, stops, cut, dns)
+        numbers = tuple(np.concatenate(column) for column in zip(*(part[0] for part in parts), strict=True))
+        flags = tuple(np.concatenate(column) for column in zip(*(part[1] for part in parts), strict=True))
+    which, begins, stops, heads = numbers
+    sides, cut, dns = flags
+    return Columns(walk.keys, walk.odd, walk.told, which, begins, stops, heads, sides, cut, dns)

@@ -18,6 +18,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 SECONDS = 60.0
 _OVERHEAD = 300  # octets of memory that a piece takes beyond its own, about
+_BEGUN = 800  # and that a datagram takes beyond its pieces
 _MOST_OVERLAPPING = 4 * 65536  # octets of one datagram: as much again and again is no datagram but an attack
 
 Context = TypeVar("Context")
@@ -57,7 +58,7 @@ class _Datagram(Generic[Context]):
         self.pieces: list[Piece] = []
         self.have = 0  # one bit for every eight octets that came
         self.length: int | None = None  # known from the last fragment
-        self.cost = 0
+        self.cost = _BEGUN
         self.begins = False
         self.context = context
         self.since = since
@@ -107,6 +108,7 @@ class Fragments(Generic[Context]):
             datagram = None
         if datagram is None:
             datagram = self._datagrams[key] = _Datagram(context, time)
+            self._cost += datagram.cost
         else:
             self._datagrams.move_to_end(key)
         self._cost += datagram.add(Piece(start, octets, more), context)

@@ -19,6 +19,7 @@ _PIECE = 512  # what is inflated before a damaged place stays
 _CHUNK_SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,16})[ \t]*(?:;.*)?\r?\n\Z", re.DOTALL)
 _NEXT_STATUS = re.compile(rb"HTTP/1\.[01] [1-5][0-9]{2}[ \r\n]")
 _STATUS_LENGTH = 13
+_TRAILER = re.compile(rb"[ \t]|[^\s:]+[ \t]*:")  # a field or its folded rest; a start line is neither
 MISSING = b"\n"
 """Stands in the kept octets where some are missing: no JSON text may hold it, so no value grows together over a gap."""
 
@@ -57,7 +58,10 @@ class Body:
         return not self.cut and self.length == len(self._kept)
 
     def take(self, buffer: bytearray) -> None:
-        """Consume what belongs to this body from the front of the buffer."""
+        """Consume what belongs to this body from the front of the buffer.
+
+        Where the framing breaks it becomes LOST, and all from the broken line on stays in the buffer.
+        """
         if self.framing is Framing.LENGTH:
             self._take_counted(buffer)
             self.done = self.remaining == 0
@@ -67,11 +71,20 @@ class Body:
         elif self.framing is Framing.CLOSE:
             self._store(buffer)
             buffer.clear()
-        if self.framing is Framing.LOST:
-            self._take_lost(buffer)
+
+    def take_lost(self, buffer: bytearray) -> None:
+        """Consume what comes before the next status line: nobody knows any more whether it is body."""
+        found = _NEXT_STATUS.search(buffer)
+        end = found.start() if found else max(0, len(buffer) - _STATUS_LENGTH + 1)
+        self._store(buffer[:end])
+        del buffer[:end]
+        self.done = found is not None
 
     def gap(self, length: int, buffer: bytearray) -> bool:
-        """Count octets that nobody saw; False if the end of the body lies among them or is unknown from now on."""
+        """Count octets that nobody saw; False if the end of the body lies among them or is unknown from now on.
+
+        Where the framing breaks here, what waits in the buffer stays there.
+        """
         self.end(buffer)
         counted = self.framing is Framing.LENGTH or self._chunk == "data"
         if counted and length <= self.remaining:
@@ -88,7 +101,6 @@ class Body:
             return False
         if self.framing is Framing.CHUNKED:
             self.framing = Framing.LOST
-            self.end(buffer)
             return False
         return True
 
@@ -124,9 +136,10 @@ class Body:
             self._chunk = "end"
             return True
         stop = buffer.find(b"\n")
+        if stop > _MAX_CHUNK_LINE or (stop < 0 and len(buffer) > _MAX_CHUNK_LINE):
+            self.framing = Framing.LOST
+            return False
         if stop < 0:
-            if len(buffer) > _MAX_CHUNK_LINE:
-                self.framing = Framing.LOST
             return False
         line = bytes(buffer[: stop + 1])
         if self._chunk == "end":
@@ -143,15 +156,11 @@ class Body:
             self._chunk = "data" if self.remaining else "trailer"
         elif not line.strip():
             self.done = True
+        elif not _TRAILER.match(line):
+            self.framing = Framing.LOST
+            return False
         del buffer[: stop + 1]
         return True
-
-    def _take_lost(self, buffer: bytearray) -> None:
-        found = _NEXT_STATUS.search(buffer)
-        end = found.start() if found else max(0, len(buffer) - _STATUS_LENGTH + 1)
-        self._store(buffer[:end])
-        del buffer[:end]
-        self.done = found is not None
 
 
 def length_of(values: Sequence[str]) -> int | None:
@@ -163,18 +172,18 @@ def length_of(values: Sequence[str]) -> int | None:
 def decoded(octets: bytes, codings: Sequence[str], whole: bool) -> tuple[bytes, bool]:
     """Undo content and transfer codings, last applied first; returns the octets and whether they are all there.
 
-    At most 256 KiB come out, whatever goes in. Octets in a coding this cannot undo (br, zstd, compress) give nothing.
+    At most 256 KiB come out, whatever goes in. Where a coding cannot be undone (br, zstd, compress, or none at all: an
+    impostor may name what it likes, and urllib3 passes over a name that it does not know), the octets stay as they are.
     """
-    if len(codings) > _MAX_CODINGS:
-        return b"", False
-    for coding in reversed(codings):
+    for coding in codings[: -_MAX_CODINGS - 1 : -1]:
         if coding in ("identity", "chunked", ""):
             continue
         if coding not in ("gzip", "x-gzip", "deflate"):
-            return b"", False
-        octets, finished = _inflated(octets, coding)
+            return octets, False
+        plain, finished = _inflated(octets, coding)
         whole = whole and finished
-    return octets, whole
+        octets = plain or octets
+    return octets, whole and len(codings) <= _MAX_CODINGS
 
 
 def _inflated(octets: bytes, coding: str) -> tuple[bytes, bool]:

@@ -27,6 +27,11 @@ MAX_VALUE = 4096
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 _METHOD = re.compile(_TOKEN + rb"{1,32}\Z")
 _VERSION = re.compile(rb"HTTP/([01]\.[0-9])\Z")
+_STATUS_LINE = re.compile(
+    # as lax as the laxest client: Python's http.client takes HTTP/1.10 and 0200, Go's net/http takes HTTP/2.0
+    rb"HTTP/([0-9]\.[!-~]{1,16})[ \t\x0b\x0c]+\+?[0_]{0,16}([1-9]_?[0-9]_?[0-9])(?:[ \t\r\n\x0b\x0c](.*)|\Z)",
+    re.DOTALL,
+)
 _KNOWN_METHODS = frozenset(b"GET PUT HEAD POST DELETE OPTIONS CONNECT PATCH TRACE".split())
 LATE_REQUEST = re.compile(
     # after octets that belong to something else: only methods that are in use, and no blanks in the target
@@ -93,7 +98,8 @@ class Response:
     """One final response; `status` is None where it had none (HTTP/0.9) or nobody saw its head.
 
     `complete` is also False for content that ends with the connection where the connection's own end was not seen.
-    `document` is what the body says (`imdswatch.documents`); the body itself is gone.
+    `document` is what the body says (`imdswatch.documents`); the body itself is gone. `whole`: all of it was there to
+    be read, with its codings undone, so what `document` does not say did not stand there.
     """
 
     version: str
@@ -104,6 +110,7 @@ class Response:
     complete: bool
     mark: Any
     document: documents.Document | None = None
+    whole: bool = False
     mime: str | None = None
     ambiguous: bool = False
 
@@ -131,6 +138,8 @@ class Head:
     status: int | None = None
     reason: str = ""
     line_complete: bool = True
+    bare: bool = False
+    """It is HTTP/0.9's: no header lines follow. Whoever names that version in a start line does send some."""
     headers: list[tuple[str, str | None]] = field(default_factory=list)
     lengths: list[str] = field(default_factory=list)
     transfer_codings: list[str] = field(default_factory=list)
@@ -172,7 +181,12 @@ class Head:
     @property
     def ambiguous(self) -> bool:
         """Whether two readers could disagree about where the body ends."""
-        return len(set(self.lengths)) > 1 or bool(self.lengths and self.transfer_codings)
+        return self.ambiguous_length or bool(self.lengths and self.transfer_codings)
+
+    @property
+    def ambiguous_length(self) -> bool:
+        """Whether its lengths differ."""
+        return len(set(self.lengths)) > 1
 
 
 def request_line(line: bytes, mark: Any, first: bool) -> Head | None:
@@ -185,7 +199,9 @@ def request_line(line: bytes, mark: Any, first: bool) -> Head | None:
     if version and len(before) > len(method):
         return _request(method, before[len(method) :].strip(), version[1].decode(), mark)
     if first and method == b"GET" and target[0].startswith(b"/") and last == target[0]:
-        return _request(method, target[0], "0.9", mark)
+        head = _request(method, target[0], "0.9", mark)
+        head.bare = True
+        return head
     return None
 
 
@@ -203,13 +219,12 @@ def cut_request_line(line: bytes, mark: Any) -> Head | None:
 
 def status_line(line: bytes, mark: Any) -> Head | None:
     """Return the head that a whole line begins, or None if it is no status line."""
-    parts = line.split(None, 2)
-    if len(parts) < 2 or (version := _VERSION.match(parts[0])) is None:
+    found = _STATUS_LINE.match(line)
+    if found is None:
         return None
-    if len(parts[1]) != 3 or not parts[1].isdigit() or parts[1] < b"100":
-        return None
-    reason = parts[2].decode("latin-1").strip() if len(parts) > 2 else ""
-    return Head(mark, version=version[1].decode(), status=int(parts[1]), reason=redact(reason))
+    reason = (found[3] or b"").decode("latin-1").strip()
+    status = int(found[2].replace(b"_", b""))
+    return Head(mark, version=found[1].decode(), status=status, reason=redact(reason))
 
 
 def _request(method: bytes, target: bytes, version: str, mark: Any) -> Head:

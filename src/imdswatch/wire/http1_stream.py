@@ -38,7 +38,7 @@ _NOT_HTTP = (b"\x16\x03", b"\x17\x03\x03", b"SSH-", b"PRI * HTTP/2")
 """First octets of TLS, SSH and HTTP/2: none of them turns into HTTP/1 later."""
 _LONGEST_ALIEN = max(len(octets) for octets in _NOT_HTTP)
 _LINE_ENDS = re.compile(rb"[\r\n]+")
-_METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}(?:[ \t]|\Z)")
+_METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}(?:[ \t\x0b\x0c\r]|\Z)")  # blanks of RFC 9112 3
 _LATE = {
     # what must follow where a start line is looked for among foreign octets; short, so that a search stays linear
     REQUESTS: re.compile(rb"HTTP/[01]\.[0-9][ \t\r]{0,16}\n"),
@@ -131,7 +131,8 @@ class Stream:
     def gap(self, length: int) -> Message | None:
         """Pass over octets that nobody saw; returns the message whose head they broke or whose end they hid.
 
-        The caller takes all that `next` gives before it calls this.
+        The caller takes all that `next` gives before it calls this, and calls it again while octets wait before the
+        gap: behind a body of broken framing they may begin a request.
         """
         message = self.message
         if message is None:
@@ -141,13 +142,17 @@ class Stream:
                 return None
             if message.body.done or self.side == REQUESTS:
                 return self._finish(message, message.body.done)
+            message.body.end(self.buffer)
             return None
         self._break_head(message.head)
         self._drop(len(self.buffer))
         return self._finish(message, False) if self.side == REQUESTS else message
 
     def end(self, closed: bool) -> Message | None:
-        """Take the end of the direction; returns the message that it cut off or, where `closed`, completed."""
+        """Take the end of the direction; returns the message that it cut off or, where `closed`, completed.
+
+        The caller calls it again while octets wait: behind a body that was cut they may begin a request.
+        """
         self.ended = True
         message = self.message
         if message is None:
@@ -171,7 +176,8 @@ class Stream:
 
     def _begin(self) -> Message | None:
         while self.buffer:
-            if self._lost and not self._search():
+            searched = self._lost
+            if searched and not self._search():
                 return None
             if ends := _LINE_ENDS.match(self.buffer):
                 self._drop(ends.end())
@@ -185,11 +191,15 @@ class Stream:
                     return self._started(head)
                 self._lost = True
             elif self.bare:
-                return self._started(Head(self._mark(0), version="0.9"))
+                return self._started(Head(self._mark(0), version="0.9", bare=True))
             elif self.headless:
                 return Message(Head(self._mark(0), damaged=True))
             else:
                 self._lost = True
+            if (
+                searched and self._lost
+            ):  # what was found is no start line after all, and must not be found again
+                self._drop(self.buffer.find(b"\n") + 1 or len(self.buffer), junk=True)
             self._scanned = 0
         return None
 
@@ -198,7 +208,7 @@ class Stream:
         self._lost = self.bare = self.optional = False
         self._folded.clear()
         self._lines = 0
-        head.complete = head.version == "0.9"
+        head.complete = head.bare
         return Message(head)
 
     @property
@@ -310,9 +320,11 @@ class Stream:
             self.optional = False
         size = len(self.buffer)
         body.take(self.buffer)
+        if body.framing is Framing.LOST and self.side == RESPONSES:
+            body.take_lost(self.buffer)
         self._passed(size - len(self.buffer))
-        if self.side == REQUESTS and body.framing is Framing.LOST:
-            return self._finish(message, False)
+        if body.framing is Framing.LOST and self.side == REQUESTS:
+            return self._finish(message, False)  # nothing that may be a request is passed over as its body
         if not body.done:
             return None
         return self._finish(message, body.framing is not Framing.LOST)

@@ -330,7 +330,9 @@ def _fragment(
     piece = ip_fragments.Piece(start, data[at:stop], more)
     ip = ip._replace(size=ip.size - (claimed - at))
     packets: tuple[Packet, ...] = ()
-    whole = around.fragments.push(key, piece, around.frame.time, _Begun(around, ip, protocol))
+    frame = around.frame  # its octets stay behind: there may be many around a small piece
+    kept = around._replace(frame=Frame(frame.number, frame.time, b"", frame.length, frame.linktype))
+    whole = around.fragments.push(key, piece, frame.time, _Begun(kept, ip, protocol))
     for octets, (_, first, first_protocol) in whole:
         size = len(octets)
         ip = ip._replace(size=first.size + size)

@@ -4,7 +4,11 @@ from imdswatch.siem.eql import EqlBackend
 from imdswatch.siem.esql import EsqlBackend
 from imdswatch.siem.kuery import KueryBackend
 from imdswatch.siem.kusto import KustoBackend
+from imdswatch.siem.spl import SplBackend
 
-backends = {backend.identifier: backend for backend in (EqlBackend, EsqlBackend, KueryBackend, KustoBackend)}
+backends = {
+    backend.identifier: backend
+    for backend in (EqlBackend, EsqlBackend, KueryBackend, KustoBackend, SplBackend)
+}
 
-__all__ = ["EqlBackend", "EsqlBackend", "KueryBackend", "KustoBackend", "backends"]
+__all__ = ["EqlBackend", "EsqlBackend", "KueryBackend", "KustoBackend", "SplBackend", "backends"]

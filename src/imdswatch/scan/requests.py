@@ -1,0 +1,201 @@
+"""Pieces of requests: which segments may hold one, and whether the pieces together hold what is wanted.
+
+`wire.halves` says of one segment whether others may complete it. Here the pieces are joined: if all are there and
+hold nothing, their flow is of no interest; if one is missing, or octets came twice and may say two things, the flow is
+taken, and read in full. Each buffer is looked at when it comes (`mark`), and when later ones are there (`settle`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from imdswatch.read.packets import Packets
+from imdswatch.scan.wiresearch import Search
+from imdswatch.wire import halves
+from imdswatch.wire.columns import Bools, Bytes, Columns, Ints, Keys
+
+MOST = 400_000
+"""Flows that are remembered."""
+_TABLE = 1 << 18
+_LONGEST = 64 << 10  # octets of a head that are joined
+_WORK = 50_000  # segments that are looked through for pieces, for each buffer; a capture made of pieces is read in full
+_STARTS = frozenset(int.from_bytes((name + " ").encode()[:4]) for name in halves.METHODS)
+_BLANK_LINE = 0x0D0A0D0A
+
+
+class Flows:
+    """Keys of flows, with a table that tells most others apart at once; of too many the older half is forgotten."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, None] = {}
+        self._table = np.zeros(_TABLE, np.bool_)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._known
+
+    def add(self, keys: Sequence[int]) -> None:
+        """Remember keys; 0 is none."""
+        known = self._known
+        fresh = [key for key in keys if key and key not in known]
+        if not fresh:
+            return
+        known.update(dict.fromkeys(fresh))
+        if len(known) > MOST:
+            fresh = list(known)[MOST // 2 :]
+            self._known = dict.fromkeys(fresh)
+            self._table[:] = False
+        self._table[[key & _TABLE - 1 for key in fresh]] = True
+
+    def among(self, keys: Keys) -> Ints:
+        """Return the indices of the keys that are known."""
+        maybe = np.flatnonzero(self._table[(keys & np.uint64(_TABLE - 1)).view(np.int64)])
+        known = self._known
+        found = [key in known for key in keys[maybe].tolist()]
+        out: Ints = maybe[found]
+        return out
+
+
+@dataclass(slots=True)
+class Held:
+    """The packets of a buffer that were looked at.
+
+    chosen      those that are wanted whatever becomes known later
+    directions  of each TCP segment: its flow and which way it goes
+    opened, pieces  segments in which a head begins and does not end; that may begin within one
+    """
+
+    packets: Packets
+    found: Columns
+    chosen: Bools
+    directions: Keys = field(default_factory=lambda: np.zeros(0, np.uint64))
+    opened: list[tuple[int, int]] = field(default_factory=list)
+    pieces: list[int] = field(default_factory=list)
+
+    def segment(self, row: int) -> bytes:
+        """Return the captured payload of a segment."""
+        return bytes(self.packets.octets[self.found.starts[row] : self.found.ends[row]])
+
+    def sequence(self, rows: Ints) -> Ints:
+        """Return the sequence numbers of some segments."""
+        octets = self.packets.octets
+        numbers = np.ndarray((len(octets) - 3,), ">u4", octets, 0, (1,))
+        return numbers[self.found.heads[rows] + 4].astype(np.int64)
+
+
+class Requests:
+    """The requests of one capture that are in pieces, or were sent twice.
+
+    A second copy may say something else, and the words be cut between the two: of each direction in which a request was
+    seen, `_reached` has the sequence number up to which octets came (RFC 9293 3.4).
+    """
+
+    def __init__(self, search: Search, flows: Flows) -> None:
+        self._search, self._flows = search, flows
+        self._asking = Flows()
+        self._reached: dict[int, int] = {}
+        self._used: set[tuple[int, int]] = set()
+        """Pieces that were joined to others: direction and sequence number."""
+
+    def mark(self, held: Held, sign: Bools) -> None:
+        """Look at each segment of a buffer that came; `sign` says which packets hold a sign of a request."""
+        found, octets = held.found, held.packets.octets
+        held.directions = found.keys[found.tcp] ^ found.sides
+        signs = sign[found.tcp]
+        self._asking.add(held.directions[signs].tolist())
+        small = found.ends - found.starts <= halves.TINY
+        rows = np.flatnonzero(signs | small | _rests(np.frombuffer(octets, np.uint8), found.starts))
+        words = np.ndarray((len(octets) - 3,), ">u4", octets, 0, (1,))
+        last = words[found.ends[rows] - 4]
+        ended = (last == _BLANK_LINE) | (last & 0xFFFF == 0x0A0A)
+        rare, search = [], self._search
+        for row, begin, is_ended, is_sign, is_cut, is_small in zip(
+            rows.tolist(), words[found.starts[rows]].tolist(), ended.tolist(), signs[rows].tolist(),
+            found.cut[rows].tolist(), small[rows].tolist(), strict=True,
+        ):  # fmt: skip
+            segment = held.segment(row)
+            if is_sign and search.rare(segment):
+                rare.append(row)
+            # What begins with a method and ends with an empty line is whole: most requests.
+            elif not is_cut and (is_small or not is_ended or begin not in _STARTS):
+                within, opened = halves.look(segment)
+                if within:
+                    held.pieces.append(row)
+                if opened >= 0:
+                    held.opened.append((row, opened))
+        self._take(held, rare)
+
+    def settle(self, held: Held, later: Sequence[Held]) -> None:
+        """Join the pieces of a buffer with what came later, and see what came twice."""
+        self._twice(held)
+        following, budget = [held, *later], _WORK
+        for row, opened in held.opened:
+            budget -= self._join(held, row, opened, following, budget)
+        alone = [row for row in held.pieces if self._name(held, row) not in self._used]
+        self._take(held, alone)
+        if len(self._used) > MOST:
+            self._used.clear()
+
+    def _take(self, held: Held, rows: list[int]) -> None:
+        self._flows.add(held.found.keys[held.found.tcp[rows]].tolist())
+
+    def _name(self, held: Held, row: int) -> tuple[int, int]:
+        return int(held.directions[row]), int(held.sequence(np.array([row]))[0])
+
+    def _join(self, held: Held, row: int, opened: int, following: Sequence[Held], budget: int) -> int:
+        """Join the pieces of one head; take the flow if they hold what is wanted or do not fit. Return the work."""
+        direction, number = self._name(held, row)
+        if held.found.keys[held.found.tcp[row]] in self._flows:
+            return 0
+        joined, pieces, work = bytearray(held.segment(row)), dict[int, tuple[Held, int]](), 0
+        for one in following if budget > 0 else ():
+            rows = np.flatnonzero(one.directions == np.uint64(direction))
+            work += len(rows)
+            for other, begins in zip(rows.tolist(), one.sequence(rows).tolist(), strict=True):
+                pieces.setdefault(begins, (one, other))
+        reached = number + len(joined) & 0xFFFFFFFF
+        while not halves.ended(joined, opened):
+            place = pieces.get(reached)
+            if place is None or place[0].found.cut[place[1]] or len(joined) > _LONGEST:
+                self._take(held, [row])
+                return work
+            self._used.add((direction, reached))
+            joined += place[0].segment(place[1])
+            reached = number + len(joined) & 0xFFFFFFFF
+        if self._search.touches(bytes(joined)):
+            self._take(held, [row])
+        return work
+
+    def _twice(self, held: Held) -> None:
+        rows = self._asking.among(held.directions)
+        if not len(rows):
+            return
+        found, reached, again = held.found, self._reached, []
+        rows = rows[np.argsort(found.tcp[rows], kind="stable")]
+        for row, direction, number, size in zip(
+            rows.tolist(), held.directions[rows].tolist(), held.sequence(rows).tolist(),
+            (found.ends[rows] - found.starts[rows]).tolist(), strict=True,
+        ):  # fmt: skip
+            before = reached.get(direction)
+            if before is not None and 0 < (before - number & 0xFFFFFFFF) < 1 << 31:
+                again.append(row)
+            else:
+                reached[direction] = number + size & 0xFFFFFFFF
+        if len(reached) > MOST:
+            self._reached = dict(list(reached.items())[MOST // 2 :])
+        self._take(held, again)
+
+
+def _rests(octets: Bytes, starts: Ints) -> Bools:
+    """Say which segments begin with a blank, or with capitals and a blank: a method, or the rest of one."""
+    out = np.zeros(len(starts), np.bool_)
+    under_way = np.arange(len(starts))
+    for position in range(halves.LONGEST_REST + 1):
+        octet = octets[starts[under_way] + position]
+        out[under_way[(octet == 0x20) | (octet == 0x09)]] = True
+        under_way = under_way[(octet >= 0x41) & (octet <= 0x5A)]
+        if not len(under_way):
+            break
+    return out
