@@ -8,14 +8,17 @@ made (`seeds.py`). tests/test_fuzz_regressions.py calls the same functions witho
 
 from __future__ import annotations
 
+import base64
 import io
 import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby, pairwise
+from pathlib import Path
 from typing import Any
 from zlib import crc32
 
 from imdswatch import documents
+from imdswatch.probe import ber, certificates, identity
 from imdswatch.read.captures import packets_of
 from imdswatch.read.dialogues import Dialogues
 from imdswatch.read.packets import LONGEST, Packets
@@ -35,6 +38,11 @@ MAGICS = tuple(
 """pcap in its six forms, and pcapng: nothing else is ever given to this reader."""
 _GAP, _CUTS = 0x80, 8
 _SECRET = re.compile(rb'"(?:SecretAccessKey|Token)"\s*:\s*"(FAKE[!#-\[\]-~]{12,})"')
+
+_VECTOR = Path(__file__).parent.parent / "tests" / "data" / "identity" / "npm-2026-apse2"
+DOCUMENT = (_VECTOR / "document.json").read_bytes()
+MESSAGE = base64.b64decode(b"".join((_VECTOR / "rsa2048.b64").read_bytes().split()))
+"""A document that AWS signed, and its rsa2048."""
 
 
 def pieces(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -200,6 +208,17 @@ def document(data: bytes) -> None:
     assert all(body.count(one) > 1 or one in path or one not in shown for one in secrets)
 
 
+def signed(data: bytes) -> None:
+    """PKCS#7 messages of an instance identity document: none but the genuine one verifies."""
+    try:
+        value = ber.read(data)
+    except ber.Malformed:
+        return
+    assert value.end == len(data)
+    result = identity.verify("rsa2048", DOCUMENT, base64.b64encode(data), certificates.bundle())
+    assert (result.flaw is None) == (data == MESSAGE), result
+
+
 READERS: dict[str, Callable[[bytes], None]] = {
     "capture": capture,
     "packet": packet,
@@ -210,4 +229,5 @@ READERS: dict[str, Callable[[bytes], None]] = {
     "tls": hello,
     "documents": document,
     "dialogue": dialogue,
+    "signed": signed,
 }

@@ -5,6 +5,7 @@ Small, few, and each with something that the others do not have. The same octets
 
 from __future__ import annotations
 
+import base64
 import struct
 import sys
 from collections.abc import Iterator, Sequence
@@ -162,6 +163,14 @@ def bodies() -> Iterator[tuple[str, bytes]]:
     yield "user-data", b"/2021-03-23/user-data\n#!/bin/sh\n"
 
 
+def messages() -> Iterator[tuple[str, bytes]]:
+    """PKCS#7 messages: AWS's of three years, and one that is cut."""
+    folder = HERE.parent / "tests" / "data" / "identity"
+    for path in sorted([*folder.glob("*/rsa2048.b64"), *folder.glob("*/pkcs7.b64")]):
+        yield path.parent.name, base64.b64decode(b"".join(path.read_bytes().split()))
+    yield "lengths", bytes.fromhex("308030840000000100248004020102000000000000")
+
+
 SEEDS = {
     "capture": captures,
     "packet": carried,
@@ -172,6 +181,7 @@ SEEDS = {
     "tls": hellos,
     "documents": bodies,
     "dialogue": dialogues,
+    "signed": messages,
 }
 
 

@@ -21,6 +21,7 @@ BELOW = {
     "scan": {"read", "layouts", "wire"},
     "report": set(),
     "siem": {"layouts"},
+    "probe": set(),
 }
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "base", "manager", "misc", "handler"}
 

@@ -15,7 +15,7 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,11 +26,13 @@ import click
 from imdswatch import __version__
 from imdswatch.errors import ImdswatchError, UsageError
 from imdswatch.finding import STAGE_RANK, STAGES
-from imdswatch.options import Day, Moment, Zone, common
+from imdswatch.options import FAIL_ON, Day, Duration, Moment, Zone, common
 
 if TYPE_CHECKING:
+    from imdswatch.rule import Rule
     from imdswatch.scan.run import Scan
     from imdswatch.schema import Schemas
+    from imdswatch.site import Site
 
 FOUND, WRONG, SKIPPED, BUG = 1, 2, 3, 70
 
@@ -98,7 +100,6 @@ def _scan_of(paths: tuple[str, ...], options: dict[str, Any]) -> Scan:
     from imdswatch.scan.run import Scan
     from imdswatch.scan.work import Options
     from imdswatch.schema import load_schemas
-    from imdswatch.site import Site, load_site
 
     if options["output"] is not None:
         _refuse_to_overwrite(paths, options["output"])
@@ -108,11 +109,7 @@ def _scan_of(paths: tuple[str, ...], options: dict[str, Any]) -> Scan:
         raise UsageError(f"there is no schema `{options['schema']}`", help="`imdswatch schemas` lists them")
     if None not in (options["since"], options["until"]) and options["since"] > options["until"]:
         raise UsageError("`--since` is later than `--until`", help="no event can lie between them")
-    as_of = options["as_of"] or datetime.now(UTC).date()
-    site = load_site(options["site"], [r.slug for r in rules], as_of) if options["site"] else Site()
-    if not options["quiet"]:
-        for warning in site.warnings:
-            click.echo(f"warning: {warning}", err=True)
+    site = _site(options, rules)
     chosen = Options(
         rules=rules,
         site=site,
@@ -127,6 +124,18 @@ def _scan_of(paths: tuple[str, ...], options: dict[str, Any]) -> Scan:
     return Scan(paths, chosen, _progress(paths, options))
 
 
+def _site(options: dict[str, Any], rules: Sequence[Rule]) -> Site:
+    """Return the site that the options name, its warnings shown."""
+    from imdswatch.site import Site, load_site
+
+    as_of = options["as_of"] or datetime.now(UTC).date()
+    site = load_site(options["site"], [r.slug for r in rules], as_of) if options["site"] else Site()
+    if not options["quiet"]:
+        for warning in site.warnings:
+            click.echo(_visible(f"warning: {warning}"), err=True)
+    return site
+
+
 def _progress(paths: tuple[str, ...], options: dict[str, Any]) -> Callable[[int], None] | None:
     if options["quiet"] or sys.stderr is None or not sys.stderr.isatty():
         return None
@@ -136,14 +145,14 @@ def _progress(paths: tuple[str, ...], options: dict[str, Any]) -> Callable[[int]
 
 
 @contextmanager
-def _sink_of(options: dict[str, Any]) -> Iterator[Any]:
+def _sink_of(options: dict[str, Any], live: bool = False) -> Iterator[Any]:
     from imdswatch.report import open_sink
 
     with _handle(options["output"]) as handle:
         terminal = handle.isatty()
         color = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         width = os.get_terminal_size(handle.fileno()).columns if terminal else None
-        output = _Output(handle)
+        output = _Output(handle, live)
         yield open_sink(
             options["form"],
             cast("TextIO", output),
@@ -161,15 +170,19 @@ class _ReaderGone(Exception):
 class _Output:
     """The handle that a sink writes to; an output that cannot be written is no bug of ours and no clean scan.
 
-    Raises `_ReaderGone` or `UsageError`. click would take a broken pipe for itself and exit with 1, our "found".
+    `live`: what is written is seen at once. Raises `_ReaderGone` or `UsageError`. click would take a broken pipe
+    for itself and exit with 1, our "found".
     """
 
-    def __init__(self, handle: TextIO) -> None:
-        self._handle, self.encoding = handle, handle.encoding
+    def __init__(self, handle: TextIO, live: bool = False) -> None:
+        self._handle, self.encoding, self._live = handle, handle.encoding, live
 
     def write(self, text: str) -> int:
         with _writing(self._handle):
-            return self._handle.write(text)
+            written = self._handle.write(text)
+            if self._live:
+                self._handle.flush()
+            return written
 
     def flush(self) -> None:
         with _writing(self._handle):
@@ -322,7 +335,6 @@ def export(target: str, **options: Any) -> int:
     from imdswatch.siem import TARGETS, content_of, tree
     from imdswatch.siem.content import Request
     from imdswatch.siem.explain import show_content, show_list
-    from imdswatch.site import Site, load_site
 
     if target not in TARGETS:
         raise UsageError(f"there is no target `{target}`", help=f"one of: {', '.join(sorted(TARGETS))}")
@@ -331,10 +343,7 @@ def export(target: str, **options: Any) -> int:
         _print(show_list(target, known))
         return 0
     as_of = options["as_of"] or datetime.now(UTC).date()
-    site = load_site(options["site"], [r.slug for r in rules], as_of) if options["site"] else Site()
-    if not options["quiet"]:
-        for warning in site.warnings:
-            click.echo(_visible(f"warning: {warning}"), err=True)
+    site = _site(options, rules)
     request = Request(rules, site, known, as_of, options["schema"], options["language"])
     content = content_of(target, request)
     if options["output"] is not None:
@@ -356,6 +365,50 @@ def _write_tree(folder: Path, files: Mapping[str, str]) -> None:
             path.write_text(text, encoding="utf-8", newline="")
         except OSError as error:
             raise _unwritable(error, str(path)) from error
+
+
+@main.command(
+    epilog="Examples: imdswatch probe | imdswatch probe --endpoint http://10.0.0.5:1338 | "
+    "imdswatch probe --interface eth0.210 --repeat 60s --format ndjson"
+)
+@click.option(
+    "--interface", "interfaces", multiple=True, metavar="IF", help="Ask over this (default: all up)."
+)
+@click.option("--endpoint", "endpoints", multiple=True, metavar="URL|@FILE", help="Ask this instead.")
+@click.option("--timeout", type=Duration(), default="1s", show_default=True, help="For one question.")
+@click.option("--repeat", type=Duration(), metavar="DURATION", help="Ask again and again; report changes.")
+@click.option("--no-credentials", is_flag=True, help="Never ask for the credentials of a role.")
+@click.option("--via-proxy", metavar="URL", help="Ask through this HTTP proxy, as botocore would.")
+@click.option("--site", type=click.Path(path_type=Path), metavar="FILE", help="Accounts, responders (TOML).")
+@click.option("--as-of", type=Day(), help="Day on which suppressions expire or not (default today, UTC).")
+@click.option("--format", "form", type=click.Choice(("text", "ndjson")), default="text", show_default=True)
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="PATH", help="Write here.")
+@click.option("--show-suppressed", is_flag=True, help="List what the site file suppresses, too.")
+@click.option("--fail-on", type=click.Choice(STAGES), metavar="STAGE", help=FAIL_ON)
+@click.option("-q", "--quiet", is_flag=True, help="No warnings.")
+@click.option("-v", "--verbose", is_flag=True, help="Show the trace of our own bugs.")
+def probe(**options: Any) -> int:
+    """Ask for the Instance Metadata Service as AWS tools do, and judge what answers.
+
+    Says of each endpoint: absent, genuine, other-cloud, local-helper, impostor or undecided, with every reason, who
+    answered and whose account it is. Exits with 1 for an impostor, with 3 where something could not be told.
+    """
+    from imdswatch.probe.plan import plan
+    from imdswatch.probe.run import deliver
+    from imdswatch.rule import load_rules
+
+    rules = load_rules()
+    site = _site(options, rules)
+    planned = plan(options, rules, site)
+    options["form"] = {"text": "verdicts"}.get(options["form"], options["form"])
+    if planned.stale and not options["quiet"]:
+        click.echo(f"warning: {planned.stale}", err=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # how systemd ends a canary
+    with _sink_of(options, live=True) as sink:
+        found, skipped = deliver(
+            planned, options["repeat"], sink, STAGE_RANK[options["fail_on"] or STAGES[0]]
+        )
+    return FOUND if found else SKIPPED if skipped else 0
 
 
 def invoke(arguments: list[str] | None = None) -> int:

@@ -10,6 +10,8 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from imdswatch.verdict import Reason
+
 STAGES = ("attempted", "requested", "answered", "credentials-served", "credentials-used")
 """How far the impersonation got, in order."""
 STAGE_RANK = {name: rank for rank, name in enumerate(STAGES)}
@@ -67,6 +69,9 @@ class Finding:
     suppressed_by: str | None
     remedy: str
     fingerprint: str
+    verdict: str = ""
+    """What the probe judged the answerer to be (`imdswatch.verdict`), and why; empty in what logs show."""
+    reasons: tuple[Reason, ...] = ()
 
 
 def fingerprint(victim: str | None, endpoint: str | None) -> str:

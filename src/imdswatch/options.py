@@ -5,6 +5,7 @@ Nothing is printed here. A value that cannot be read is refused by click, in one
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, tzinfo
 from pathlib import Path
@@ -69,6 +70,21 @@ class Day(click.ParamType):  # type: ignore[type-arg]
             self.fail(f"{value!r} is no date, such as 2026-11-22", param, ctx)
 
 
+class Duration(click.ParamType):  # type: ignore[type-arg]
+    """A span of time such as 60s, 5m or 1h; a bare number is seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return seconds."""
+        if isinstance(value, float):
+            return value
+        found = re.fullmatch(r"([0-9]{1,7}(?:\.[0-9]{1,3})?)([smh]?)", value, re.ASCII)
+        if found is None or float(found[1]) == 0:
+            self.fail(f"{value!r} is no duration, such as 60s, 5m or 1h", param, ctx)
+        return float(found[1]) * {"s": 1, "": 1, "m": 60, "h": 3600}[found[2]]
+
+
 def common(command: Callable[..., int]) -> Callable[..., int]:
     """Add the options that every command with findings has."""
     for option in reversed(
@@ -90,7 +106,7 @@ def common(command: Callable[..., int]) -> Callable[..., int]:
                 "-o", "--output", type=click.Path(path_type=Path), metavar="PATH", help="Write here."
             ),
             click.option("--show-suppressed", is_flag=True, help="List what the site file suppresses, too."),
-            click.option("--fail-on", type=click.Choice(STAGES), metavar="STAGE", help=_FAIL_ON),
+            click.option("--fail-on", type=click.Choice(STAGES), metavar="STAGE", help=FAIL_ON),
             click.option("-q", "--quiet", is_flag=True, help="No progress, no warnings."),
             click.option("-v", "--verbose", is_flag=True, help="Say more; show the trace of our own bugs."),
         )
@@ -99,4 +115,4 @@ def common(command: Callable[..., int]) -> Callable[..., int]:
     return command
 
 
-_FAIL_ON = f"Exit with 1 only from this stage on: {', '.join(STAGES)}."
+FAIL_ON = f"Exit with 1 only from this stage on: {', '.join(STAGES)}."

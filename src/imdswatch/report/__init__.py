@@ -16,6 +16,7 @@ SINKS = {
     "text": "imdswatch.report.text",
     "ndjson": "imdswatch.report.ndjson",
     "csv": "imdswatch.report.csv",
+    "verdicts": "imdswatch.report.verdicts",
 }
 """Format and the module whose `Sink` writes it, imported when it is asked for: rich is slow to import."""
 

@@ -19,6 +19,7 @@ import orjson
 
 from imdswatch.finding import Evidence, Finding, Skipped, Summary
 from imdswatch.report import clock, escape
+from imdswatch.verdict import Reason, Verdict
 
 FORMAT = "imdswatch/1"
 
@@ -50,6 +51,10 @@ class Sink:
     def skipped(self, skipped: Skipped) -> None:
         """Write what could not be looked at."""
         self._write(skipped_document(skipped))
+
+    def verdict(self, verdict: Verdict) -> None:
+        """Write what stands at one endpoint."""
+        self._write(verdict_document(verdict))
 
     def close(self, summary: Summary) -> None:
         """Write the summary."""
@@ -84,10 +89,14 @@ def _values(finding: Finding) -> dict[str, Any]:
         "suppressed_by": finding.suppressed_by,
         "remedy": finding.remedy,
         "fingerprint": finding.fingerprint,
+        "verdict": finding.verdict,
+        "reasons": [_reason(reason) for reason in finding.reasons],
     }
 
 
-_MAY_BE_UNKNOWN = ("first_seen", "last_seen", "victim", "responder", "responders", "request", "account")
+_MAY_BE_UNKNOWN = (
+    "first_seen", "last_seen", "victim", "responder", "responders", "request", "account", "verdict", "reasons",
+)  # fmt: skip
 
 
 def _quick_line(finding: Finding) -> str | None:
@@ -168,6 +177,25 @@ def skipped_document(skipped: Skipped) -> dict[str, object]:
     )
 
 
+def verdict_document(verdict: Verdict) -> dict[str, object]:
+    """Return what stands at one endpoint as plain JSON values; reasons in the order of judging."""
+    return _known(
+        {
+            "format": FORMAT,
+            "type": "verdict",
+            "endpoint": verdict.endpoint,
+            "interface": verdict.interface,
+            "verdict": verdict.verdict,
+            "cloud": verdict.cloud,
+            "responder": _ordered("responder", verdict.responder),
+            "account": _ordered("account", verdict.account),
+            "reasons": [_reason(reason) for reason in verdict.reasons],
+            "advice": verdict.advice,
+            "notes": verdict.notes,
+        }
+    )
+
+
 def summary_document(summary: Summary) -> dict[str, object]:
     """Return the summary as plain JSON values; `ignored` and `notes` only where there are any."""
     return _known(
@@ -184,6 +212,10 @@ def summary_document(summary: Summary) -> dict[str, object]:
             "notes": summary.notes,
         }
     ) | ({"seconds": round(summary.seconds, 3)} if math.isfinite(summary.seconds) else {})
+
+
+def _reason(reason: Reason) -> dict[str, object]:
+    return {"slug": reason.slug, "speaks_for": reason.speaks_for, "text": reason.text}
 
 
 def _evidence(evidence: Evidence) -> dict[str, object]:
