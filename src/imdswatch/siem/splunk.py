@@ -8,6 +8,7 @@ the same bytes.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 
 from imdswatch.siem import triage
@@ -124,7 +125,7 @@ def _search(query: Query, mutes: bool, enabled: bool) -> Stanza:
     }
     return {
         "search": reading_lookup(query),
-        "description": triage.guide(query),
+        "description": _plain(triage.guide(query)),
         "disabled": "0" if enabled else "1",
         "enableSched": "1",
         "cron_schedule": f"{offset} * * * *" if every == 60 else f"{offset}-59/{every} * * * *",
@@ -161,6 +162,11 @@ def _search(query: Query, mutes: bool, enabled: bool) -> Stanza:
         "action.risk.param._risk_score": "0",
         "action.risk.param.verbose": "0",
     }
+
+
+def _plain(guide: str) -> str:
+    """Return a guide without marks of headings: a line of a conf file that begins with `#` may be read as a comment."""
+    return re.sub(r"(?m)^#+ (.*)$", lambda found: f"{found[1]}:", guide)
 
 
 def _json(value: object) -> str:
