@@ -18,7 +18,7 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-RECIPE = 1
+RECIPE = 2
 SEED = 20251008
 EVERY = 10_000
 PACKETS = 800_000
@@ -33,34 +33,51 @@ _DOCUMENT = (
 )
 _ROLE = b"/latest/meta-data/iam/security-credentials/role"
 
-Patch = tuple[int, bool]
-"""Where in a block the third octet of a client's address stands, which differs from block to block."""
+Hit = tuple[str, str, list[int]]
+"""The victim of an incident, how far it went, and the numbers of its packets."""
 
 
 def make_capture(path: Path, packets: int = PACKETS) -> Path:
     """Write a capture of so many packets, and its truth."""
-    note = path.with_name(path.name + ".truth.json")
+    note = _note(path)
     recipe = {"recipe": RECIPE, "seed": SEED, "packets": packets}
     if path.exists() and note.exists():
         known = json.loads(note.read_text())
         if known["recipe"] == recipe and known["bytes"] == path.stat().st_size:
             return path
-    truth: list[tuple[str, str]] = []
+    hits: list[Hit] = []
     with path.open("wb") as out:
         out.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262_144, 1))
-        for octets, victim, stage in _blocks(packets // EVERY):
+        for octets, hit in _blocks(packets // EVERY):
             out.write(octets)
-            truth.append((victim, stage))
-    note.write_text(json.dumps({"recipe": recipe, "bytes": path.stat().st_size, "hits": truth}))
+            hits.append(hit)
+    note.write_text(json.dumps({"recipe": recipe, "bytes": path.stat().st_size, "hits": hits}))
     return path
 
 
-def truth(path: Path) -> list[tuple[str, str]]:
-    """Return victim and stage of every incident in a capture."""
-    return [tuple(one) for one in json.loads(path.with_name(path.name + ".truth.json").read_text())["hits"]]
+def found(path: Path, findings: Path) -> tuple[int, int, bool]:
+    """Return how many findings there are and how many were planted, and whether they are the same.
+
+    Victim and stage must be equal, the evidence one of the packets of the incident, and nothing skipped.
+    """
+    planted = {(hit[0], hit[1]): hit[2] for hit in json.loads(_note(path).read_text())["hits"]}
+    count, right = 0, True
+    with findings.open("rb") as source:
+        for document in map(json.loads, source):
+            right = right and document["type"] != "skipped"
+            if document["type"] == "finding":
+                count += 1
+                packets = planted.get((document["victim"]["ip"], document["stage"]), [])
+                shown = [int(one["position"].removeprefix("packet ")) for one in document["evidence"]]
+                right = right and bool(shown) and set(shown) <= set(packets)
+    return count, len(planted), right and count == len(planted)
 
 
-def _blocks(count: int) -> Iterator[tuple[bytes, str, str]]:
+def _note(path: Path) -> Path:
+    return path.with_name(path.name + ".truth.json")
+
+
+def _blocks(count: int) -> Iterator[tuple[bytes, Hit]]:
     chance = random.Random(SEED)
     pool = chance.randbytes(1 << 20)
     templates = [_benign(chance, pool) for _ in range(min(_VARIANTS, count))]
@@ -68,8 +85,9 @@ def _blocks(count: int) -> Iterator[tuple[bytes, str, str]]:
         frames = list(templates[number] if number < len(templates) else chance.choice(templates))
         incident, victim, stage = _incident(number)
         place = chance.randrange(EVERY // 4)
-        for step, frame in enumerate(incident):
-            frames[place + step * 7] = frame
+        places = range(place, place + 7 * len(incident), 7)
+        for index, frame in zip(places, incident, strict=True):
+            frames[index] = frame
         out = bytearray()
         subnet = number % 250 + 1
         for index, frame in enumerate(frames):
@@ -82,7 +100,7 @@ def _blocks(count: int) -> Iterator[tuple[bytes, str, str]]:
                     if frame[octet : octet + 2] == b"\x0a\x07":
                         out[at + octet + 2] = subnet
                         out[at + octet + 1] = 7 + number // 250
-        yield bytes(out), victim, stage
+        yield bytes(out), (victim, stage, [number * EVERY + index + 1 for index in places])
 
 
 def _benign(chance: random.Random, pool: bytes) -> list[bytes]:
@@ -292,9 +310,3 @@ def _incident(number: int) -> tuple[list[bytes], str, str]:
     line = b"GET " + _ROLE + asked.replace(b"169.254.169.254", b"metadata.example.net")
     frames = [*tcp.opened(), tcp.packet(0, 24, line[:14]), tcp.packet(0, 24, line[14:])]
     return [*frames, *tcp.sent(1, document + _DOCUMENT), *tcp.closed()], text, "credentials-served"
-
-
-if __name__ == "__main__":
-    import sys
-
-    print(make_capture(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else PACKETS))

@@ -11,7 +11,7 @@ import venv
 from dataclasses import dataclass
 from pathlib import Path
 
-from measure import Command
+from measure import Command, Failed
 
 HERE = Path(__file__).parent
 LITERALS = (
@@ -22,6 +22,19 @@ LITERALS = (
     "X-aws-ec2-metadata-token",
 )
 """What ripgrep looks for: the strings of the bulletin. It finds these bytes and understands nothing."""
+
+
+DISPLAY_FILTER = (
+    "ip.addr == 169.254.169.254", "ipv6.addr == fd00:ec2::254",
+    "arp.dst.proto_ipv4 == 169.254.169.254", "arp.src.proto_ipv4 == 169.254.169.254",
+    "icmpv6.nd.na.target_address == fd00:ec2::254", "icmpv6.nd.ns.target_address == fd00:ec2::254",
+    "icmpv6.opt.prefix == fd00:ec2::/32", "dhcp.option.type == 121", "dhcp.option.type == 249",
+    'dns.qry.name matches "(?i)^instance-data(\\\\.|$)"', "dns.a == 169.254.169.254", "dns.aaaa == fd00:ec2::254",
+    'http.request.uri matches "(?i)/(latest|1\\\\.0|20..-..-..)/+(meta-data|user-data|dynamic|api/+token)"',
+    'http.host matches "(?i)^(169\\\\.254\\\\.169\\\\.254|\\\\[?fd00:ec2::254|instance-data)"',
+    'http.request.line matches "(?i)^x-aws-ec2-metadata-token"',
+)  # fmt: skip
+"""What comes nearest to the rule pack in Wireshark's language (packets, not incidents; it knows no dialogue)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +60,14 @@ class Peers:
         """Unpack only."""
         return self._python("unpack.py", path)
 
+    def tshark(self, path: Path) -> Command:
+        """Show the packets that the equivalent display filter finds: the bulletin's addresses, requests and names."""
+        return Command([_installed("tshark"), "-r", str(path), "-Y", " or ".join(DISPLAY_FILTER)])
+
+    def tcpdump(self, path: Path) -> Command:
+        """Show the packets of one address: it looks at no payload."""
+        return Command([_installed("tcpdump"), "-r", str(path), "host 169.254.169.254"])
+
     def _python(self, script: str, path: Path) -> Command:
         return Command([str(self.bin / "python"), str(HERE / "peer_scripts" / script), str(path)])
 
@@ -54,6 +75,13 @@ class Peers:
         """Say which releases of the peers are measured."""
         wanted = (HERE / "peer_scripts" / "requirements.txt").read_text().splitlines()
         return ", ".join(line.replace("==", " ") for line in wanted if line and not line.startswith("#"))
+
+
+def _installed(program: str) -> str:
+    found = shutil.which(program)
+    if found is None:
+        raise Failed(f"{program} is not installed; Debian and Ubuntu have it as the package `{program}`")
+    return found
 
 
 def install(folder: Path) -> Peers:

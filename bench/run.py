@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 
+import captures
 import checks
 import generate
 import peers
@@ -31,6 +32,7 @@ from table import Row
 HERE = Path(__file__).resolve().parent
 OUT = HERE / "out"
 MEMORY_BAR = 200 * MB
+CAPTURE_MEMORY_BAR = 300 * MB
 
 
 class Bench:
@@ -209,6 +211,51 @@ class Bench:
         )
         yield from self._checked(path)
 
+    def capture(self) -> Iterator[Row]:
+        """Packet captures: against a dissector, and a filter that looks at no payload; and five times as much."""
+        path = _warm(captures.make_capture(OUT / "capture-800000.pcap"))
+        peer = self.peers
+        commands = {"ours": self.scan(path), "tshark": peer.tshark(path), "tcpdump": peer.tcpdump(path)}
+        costs = best_of(commands)
+        ours, size = costs["ours"], path.stat().st_size
+        yield self._found_in_capture(path)
+        what = f"CPU of scan, capture of {_size(size)}, 800000 packets"
+        for name, label, bar in (("tshark", "tshark -Y", 1 / 15), ("tcpdump", "tcpdump host", 5.0)):
+            theirs = costs[name]
+            yield _ratio(what, _cpu(ours), f"{label}: {_cpu(theirs)}", ours.cpu / theirs.cpu, bar)
+        tiny = best_of({"tiny": self.scan(captures.make_capture(OUT / "capture-10000.pcap", 10_000))})["tiny"]
+        rate = f"{size / ours.cpu / GB:.2f} GB per CPU second, {_cpu(tiny)} of it to begin"
+        yield Row("throughput, capture", f"{_cpu(ours)}, {ours.wall:.2f} s wall", "", rate, "", None)
+        large = _warm(captures.make_capture(OUT / "capture-4000000.pcap", 4_000_000))
+        more = best_of(
+            {"ours": self.scan(large), "tshark": peer.tshark(large), "tcpdump": peer.tcpdump(large)}, 1
+        )
+        yield self._found_in_capture(large)
+        growth = (more["ours"].cpu / large.stat().st_size) / (ours.cpu / size)
+        label = f"CPU for each GB, capture of {_size(large.stat().st_size)}"
+        yield _ratio(label, _cpu(more["ours"]), f"{_size(size)}: {_cpu(ours)}", growth, 1.1)
+        for name, told in (("tshark", "tshark -Y"), ("tcpdump", "tcpdump host")):
+            ratio = more["ours"].cpu / more[name].cpu
+            yield _ratio("the same against", _cpu(more["ours"]), f"{told}: {_cpu(more[name])}", ratio, None)
+        for cost, of in ((ours, path), (more["ours"], large)):
+            used = f"{cost.memory / MB:.0f} MB"
+            name = f"peak memory, capture of {_size(of.stat().st_size)}"
+            yield Row(name, used, "", used, "under 300 MB", cost.memory < CAPTURE_MEMORY_BAR)
+        if not self._keep:
+            large.unlink()
+
+    def _found_in_capture(self, path: Path) -> Row:
+        count, planted, right = captures.found(path, self._found)
+        figure = "equal, packet numbers too" if right else "differs"
+        return Row(
+            f"found in {path.name}",
+            f"{count} findings",
+            f"planted: {planted}",
+            figure,
+            "all, no other",
+            right,
+        )
+
     def memory(self) -> Iterator[Row]:
         """Peak memory of all that was measured before this, and of 100 MB."""
         path = self._logs(100 * MB)
@@ -243,6 +290,7 @@ SECTIONS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "dense": Bench.dense,
     "small": Bench.small,
     "start": Bench.start,
+    "capture": Bench.capture,
     "memory": Bench.memory,
 }
 
@@ -288,6 +336,7 @@ def _about(peers_told: str) -> list[str]:
         f"Python {platform.python_version()}, Linux {platform.release().partition('-')[0]}",
         f"peers: {peers_told}",
         "logs: `bench/generate.py`, Zeek http.log as JSON, about 440 bytes a line, one in 10000 uses IMDS",
+        "captures: `bench/captures.py`, packets of 60 to 1514 octets, one in 10000 begins an incident",
     ]
 
 

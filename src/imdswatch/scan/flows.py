@@ -48,9 +48,7 @@ class Selection:
         found = columns(packets.octets, starts, ends, _by_link(packets))
         with memoryview(packets.octets) as view:
             words, signs, theirs = self._search(view[: ends[-1]])
-        sign, of_hosts = np.zeros(len(starts), np.bool_), np.zeros(len(starts), np.bool_)
-        sign[_holders(signs, starts)] = True
-        of_hosts[_holders(theirs, starts)] = True
+        sign, of_hosts = _holders(signs, starts), _holders(theirs, starts)
         hit = self._confirmed(packets, starts, words, of_hosts)
         chosen = found.odd | found.told
         chosen[hit] = True
@@ -133,12 +131,12 @@ def _bounds(packets: Packets) -> tuple[Ints, Ints]:
     return starts, ends
 
 
-def _holders(ends: list[int], starts: Ints) -> Ints:
-    """Return the indices of the packets in which matches end."""
-    if not ends:
-        return np.zeros(0, np.int64)
-    places = np.unique(np.searchsorted(starts, np.array(ends, np.int64) - 1, "right") - 1)
-    return places[places >= 0]
+def _holders(ends: list[int], starts: Ints) -> Bools:
+    """Say in which packets matches end; what stands between packets counts for the one before it."""
+    held = np.zeros(len(starts), np.bool_)
+    if ends:
+        held[np.maximum(np.searchsorted(starts, np.array(ends, np.int64) - 1, "right") - 1, 0)] = True
+    return held
 
 
 def _by_link(packets: Packets) -> list[tuple[int, Ints | None]]:

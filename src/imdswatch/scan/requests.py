@@ -107,23 +107,23 @@ class Requests:
         self._asking.add(held.directions[signs].tolist())
         small = found.ends - found.starts <= halves.TINY
         rows = np.flatnonzero(signs | small | _rests(np.frombuffer(octets, np.uint8), found.starts))
+        starts, ends = found.starts[rows], found.ends[rows]
         words = np.ndarray((len(octets) - 3,), ">u4", octets, 0, (1,))
-        last = words[found.ends[rows] - 4]
+        last = words[ends - 4]
         ended = (last == _BLANK_LINE) | (last & 0xFFFF == 0x0A0A)
         rare, search = [], self._search
-        for row, begin, is_ended, is_sign, is_cut, is_small in zip(
-            rows.tolist(), words[found.starts[rows]].tolist(), ended.tolist(), signs[rows].tolist(),
-            found.cut[rows].tolist(), small[rows].tolist(), strict=True,
+        for row, start, end, begin, is_ended, is_sign, is_cut, is_small in zip(
+            rows.tolist(), starts.tolist(), ends.tolist(), words[starts].tolist(), ended.tolist(),
+            signs[rows].tolist(), found.cut[rows].tolist(), small[rows].tolist(), strict=True,
         ):  # fmt: skip
-            segment = held.segment(row)
+            segment = bytes(octets[start:end])
             if is_sign and search.rare(segment):
                 rare.append(row)
             # What begins with a method and ends with an empty line is whole: most requests.
             elif not is_cut and (is_small or not is_ended or begin not in _STARTS):
-                within, opened = halves.look(segment)
-                if within:
+                if halves.within(segment):
                     held.pieces.append(row)
-                if opened >= 0:
+                if is_sign and (opened := halves.opened(segment)) >= 0:
                     held.opened.append((row, opened))
         self._take(held, rare)
 

@@ -21,9 +21,8 @@ from imdswatch.wire import halves
 _LEAST = 5
 _PLAIN = re.compile(r"(?:[\w\-/ ]|\\[.\-/])+\Z")
 
-_NUMERIC_HOST = re.compile(rb"\nhost[ \t]*:[ \t]*[\[0-9x]")
+_NUMBERS = frozenset(bytes([octet]) for octet in b"[0123456789x")
 _NUMERIC_URL = re.compile(rb"://(?:[^/@\s]*@)?[\[0-9x]")
-"""Hosts that are a number; both begin with fixed octets, which makes the search quick."""
 
 Match = tuple[int, int]
 """Where a word ends, and its number."""
@@ -109,9 +108,9 @@ class Search:
         unusual = b"%" in request or b".." in request or b"\xef" in request or b"\xe3" in request
         if unusual and self._rare.search(request) is not None:
             return True
-        if _NUMERIC_HOST.search(request.lower()) is None and _NUMERIC_URL.search(request) is None:
-            return False
-        return self._hosts.search(request) is not None
+        if _numeric_host(request.lower()) or (b"://" in request and _NUMERIC_URL.search(request) is not None):
+            return self._hosts.search(request) is not None
+        return False
 
     @cached_property
     def _rare(self) -> re.Pattern[bytes]:
@@ -128,6 +127,16 @@ class Search:
         return any(self.confirms(number, octets) for _, number in tuple(found)) or (
             bool(signs) and self.rare(octets)
         )
+
+
+def _numeric_host(request: bytes) -> bool:
+    """Say whether a Host header names a number; the request is in small letters."""
+    place = request.find(b"\nhost")
+    while place >= 0:
+        if request[place + 5 : place + 40].lstrip(b" \t:")[:1] in _NUMBERS:
+            return True
+        place = request.find(b"\nhost", place + 5)
+    return False
 
 
 def _words(wanted: OnWire) -> tuple[list[tuple[str, int]], list[tuple[str, ...]]]:

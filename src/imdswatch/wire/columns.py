@@ -12,6 +12,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,6 +120,9 @@ class _Walk:
         self.keys = np.zeros(count, np.uint64)
         self.odd = np.zeros(count, np.bool_)
         self.told = np.zeros(count, np.bool_)
+        self.tunnelled = np.zeros(
+            count, np.bool_
+        )  # over UDP: a datagram of its own if nothing in it can be read
         self.next: list[tuple[Ints, Ints]] = []  # indices and EtherTypes of the next round
         self.tcp: list[tuple[tuple[Ints, ...], tuple[Bools, ...]]] = []
 
@@ -127,7 +131,7 @@ class _Walk:
     def link(self, linktype: int, which: Ints) -> None:
         """Read the link layer of some packets; what cannot be read quickly is odd."""
         if linktype == 1:
-            self.ethernet(which)
+            self.ethernet(self.plain() if len(which) == len(self.at) else which)
         elif linktype in (12, 14, 101, 228, 229):
             self.by_version(which)
         elif linktype == 113:
@@ -143,6 +147,41 @@ class _Walk:
             self.go(which[v4], links.IPV4)
         elif linktype in links.LINKTYPES:
             self.odd[which] = True
+
+    def plain(self) -> Ints:
+        """Decode what most frames are, TCP and UDP over IPv4 over Ethernet without anything special; return the others.
+
+        Their fields stand at fixed places, so that one copy of each header serves for all of them.
+        """
+        start, end, count = self.at, self.end, len(self.at)
+        rows = np.ndarray((len(self.o.u8) - 63,), "V64", self.o.u8, 0, (1,))[start]
+
+        def field(kind: str, place: int) -> NDArray[Any]:
+            return np.ndarray((count,), kind, rows, place, (64,))
+
+        total, protocol = field(">u2", 16).astype(np.int64), field("u1", 23)
+        stop = np.minimum(start + (14 + total), end)
+        size = (field("u1", 46) >> 4).astype(np.int64) << 2
+        begin = start + (34 + size)
+        source, target = field(">u2", 34), field(">u2", 36)
+        tcp = (protocol == _TCP) & (size >= 20) & (begin <= stop)
+        udp = (protocol == _UDP) & (start + 42 <= stop) & ~(_DHCP[source] | _DHCP[target] | _TUNNELS[target])
+        fine = (field(">u4", 12) & 0xFFFFFF00 == 0x08004500) & (field(">u2", 20) & 0x3FFF == 0)
+        tcp &= fine
+        udp &= fine
+        address = np.uint64(_B)
+        one = _mixed(field(">u4", 26) * address, source.astype(np.uint64))
+        other = _mixed(field(">u4", 30) * address, target.astype(np.uint64))
+        keys = one + other + protocol
+        keys[keys == 0] = 1
+        known = tcp | udp
+        self.keys = np.where(known, keys, np.uint64(0))
+        which = np.flatnonzero(tcp & (begin < stop))
+        dns = (source == 53) | (target == 53)
+        cut = start + (14 + total) > end
+        numbers, flags = (begin, stop, start + 34), (one < other, cut, dns)
+        self.tcp.append(((which, *(x[which] for x in numbers)), tuple(x[which] for x in flags)))
+        return np.flatnonzero(~known)
 
     def ethernet(self, which: Ints) -> None:
         self.header(which, 14, 12)
@@ -219,7 +258,8 @@ class _Walk:
             self.mpls(rest[_MPLS[kinds]])
             frames = kinds == links.ETHERNET
             self.ethernet(rest[frames])
-            self.odd[rest[~frames & _SLOW_ETHERTYPES[kinds]]] = True
+            unknown = ~(frames | _TAGS[kinds] | _MPLS[kinds] | (kinds == links.PPPOE))
+            self.odd[rest[unknown & (_SLOW_ETHERTYPES[kinds] | self.tunnelled[rest])]] = True
 
     def ipv4(self, which: Ints) -> None:
         if not len(which):
@@ -325,11 +365,12 @@ class _Walk:
         tunnelled = _TUNNELS[target]
         if not tunnelled.any():
             return
-        there = at + 16 <= self.end[which]
+        there = (at + 16 <= self.end[which]) & (o.u16[at + 4] >= self.end[which] - at)
         vxlan = _VXLAN[target] & there & (o.u8[at + 8] & 0x08 != 0)
         geneve = (target == _GENEVE) & there & (o.u8[at + 8] >> 6 == 0)
         self.odd[which[tunnelled & ~vxlan & ~geneve]] = True
         self.keys[which[vxlan | geneve]] = 0
+        self.tunnelled[which[vxlan | geneve]] = True
         self.at[which] = at + 16 + np.where(geneve, (o.u8[at + 8] & 0x3F).astype(np.int64) * 4, 0)
         self.ethernet(which[vxlan])
         if geneve.any():

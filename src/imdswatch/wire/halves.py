@@ -1,4 +1,4 @@
-"""`look` says whether a TCP segment can hold a piece of an HTTP request that other segments complete.
+"""Whether a TCP segment can hold a piece of an HTTP request that other segments complete: `within` and `opened`.
 
 A request that lies in one segment is found by searching the segment. One that is cut in pieces may hide a word at a
 cut, so the quick reading of captures joins the pieces, or takes the whole flow. It need not know the order of segments:
@@ -32,21 +32,25 @@ _REST_OF_METHOD = re.compile(
     rb"(?:%s)?[ \t]+(?:[/*]|[A-Za-z0-9.\[-]|\Z)" % "|".join(_ENDS_OF_METHODS).encode()
 )
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-_TINY = re.compile(rb"[\t -~]{1,%d}\Z" % TINY)
+_TINY = re.compile(rb"[\t -~]+\Z")
 
 
-def look(segment: bytes) -> tuple[bool, int]:
-    """Return whether the segment may begin within a request head, and where one may begin in it and not end, or -1."""
+def within(segment: bytes) -> bool:
+    """Say whether the segment may begin within a request head."""
+    if len(segment) <= TINY:
+        return _TINY.match(segment) is not None
+    end = segment.find(b"\n") + 1
+    if end:
+        return _LINE_END.search(segment, 0, end) is not None and not _METHOD.match(segment)
+    return _REST_OF_METHOD.match(segment) is not None and not _CONTROL.search(segment)
+
+
+def opened(segment: bytes) -> int:
+    """Return where a request head may begin in the segment that does not end in it, -1 if none does."""
     last = -1
     for found in _METHOD.finditer(segment):
         last = found.start()
-    opened = last if last >= 0 and _open(segment, last) else -1
-    if _TINY.match(segment):
-        return True, opened
-    first, line_feed, _ = segment.partition(b"\n")
-    if line_feed:
-        return _LINE_END.search(first + line_feed) is not None and not _METHOD.match(segment), opened
-    return not _CONTROL.search(segment) and _REST_OF_METHOD.match(segment) is not None, opened
+    return last if last >= 0 and _open(segment, last) else -1
 
 
 def _open(segment: bytes, method: int) -> bool:
@@ -61,9 +65,3 @@ def _open(segment: bytes, method: int) -> bool:
 def ended(octets: bytes | bytearray, begin: int) -> bool:
     """Say whether a head that begins somewhere in the octets is over there."""
     return _HEAD_END.search(octets, begin) is not None
-
-
-def unfinished(segment: bytes) -> bool:
-    """Say whether the segment may hold a piece of a request that others complete."""
-    begins_within, opened = look(segment)
-    return begins_within or opened >= 0
