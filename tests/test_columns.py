@@ -107,7 +107,8 @@ LINKS = {
     0: lambda body, kind=f.IPV4: b"\x02\0\0\0" + body, 108: lambda body, kind=f.IPV4: b"\0\0\0\x02" + body,
 }  # fmt: skip
 INNER = {
-    "tcp": f.ip4(f.tcp(b"abc")), "udp": f.ip4(f.udp(b"abc"), 17), "tcp6": f.ip6(f.tcp(b"abc")), "udp6": f.ip6(f.udp(b"x"), 17),
+    "tcp": f.ip4(f.tcp(b"abc")), "udp": f.ip4(f.udp(b"abc"), 17), "tcp6": f.ip6(f.tcp(b"abc")),
+    "udp6": f.ip6(f.udp(b"x"), 17),
     "options": f.ip4(f.tcp(b"abc", options=bytes(8)), options=bytes(8)), "padded": f.ip4(f.tcp(b"")) + b"\0" * 6,
     "mapped": f.ip6(f.tcp(b"abc"), src="::ffff:10.0.1.5", dst="::ffff:192.0.2.1"),
 }  # fmt: skip
