@@ -1,8 +1,14 @@
-"""Runs the exported rules in the real Suricata over every capture, and writes down which rules alerted.
+"""Runs the exported rules in the real Suricata, and writes down which rules alerted.
 
-`python tests/suricata_runs.py` writes tests/golden/export/suricata/fired.json: the version of Suricata, the digest of
-the rules, and for each capture the slugs that fired, as Suricata is configured by default; `fired_tuned` where it fires
-more with the stream settings that the README recommends. It takes a few minutes; `suricata` must be installed.
+`python tests/suricata_runs.py` writes tests/golden/export/suricata-fired.json: the version of Suricata, the digest of
+the rules, and the slugs that fired
+
+- `captures`: for each capture of tests/captures, with Suricata as its package configures it;
+- `tuned`: for those that lost something, with the stream settings that the README recommends;
+- `requests`: for each case of `suricata_requests`;
+- `site`: for some captures, with rules for the site below.
+
+It takes a few minutes; `suricata` must be installed.
 """
 
 from __future__ import annotations
@@ -11,22 +17,60 @@ import hashlib
 import json
 import re
 import subprocess
-import sys
 import tempfile
 import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import zstandard
 
-from export_cases import GOLDEN, content
-from imdswatch.siem import tree
+import suricata_requests
+from export_cases import GOLDEN, content, site
+from imdswatch.site import Site
 
 CAPTURES = Path(__file__).parent / "captures"
 SUFFIXES = (".pcap", ".pcapng", ".gz", ".zst")
-RECORD = GOLDEN / "suricata" / "fired.json"
+RECORD = GOLDEN / "suricata-fired.json"
 TUNED = ("--set", "stream.midstream=true", "--set", "stream.async-oneside=true")
+SITE = """
+[site]
+name = "hq"
+on_premises = ["10.0.0.0/8", "fd20:1::/32"]
+[accounts]
+expected = ["123456789012"]
+[[suppress]]
+name = "openstack-lab"
+reason = "OpenStack; metadata"
+sources = ["10.20.1.0/24"]
+responders = ["10.20.2.66"]
+[[suppress]]
+name = "v6 lab"
+sources = ["fd20:1::/64"]
+rules = ["imds-contact", "aws-2025-021"]
+expires = 2027-03-31
+[[suppress]]
+name = "whoever"
+sources = ["10.66.0.0/16"]
+responders = ["169.254.169.254"]
+"""
+SITE_CAPTURES = (
+    "derived/dhcp-offer-121.pcap",
+    "derived/icmp-redirect.pcap",
+    "derived/nd-advertisement.pcap",
+    "derived/ra-prefix-64.pcap",
+    "derived/two-victims-interleaved.pcap",
+    "derived/used-tls.pcap",
+    "recorded/account-agrees.pcap",
+    "recorded/account-old-format.pcap",
+    "recorded/account-zeros.pcap",
+    "recorded/boto3-proxy.pcap",
+    "recorded/boto3-v2.pcap",
+    "recorded/boto3-v6.pcap",
+    "recorded/custom-endpoint-boto3.pcap",
+    "recorded/dnat-rogue-side.pcap",
+)
 _PATIENCE = 20  # seconds; a capture usually takes half of one
 _SLUG = re.compile(r"imdswatch ([\w-]+) \[")
 
@@ -36,9 +80,10 @@ def names() -> list[str]:
     return sorted(str(path.relative_to(CAPTURES)) for path in CAPTURES.rglob("*") if path.suffix in SUFFIXES)
 
 
-def rules() -> str:
-    """Return the rules file without a site."""
-    return tree(content("suricata"))["imdswatch.rules"]
+def rules(where: Site | None = None) -> str:
+    """Return all rules, the site inside them."""
+    lines = [line for one in content("suricata", where).documents for line in one.query.splitlines()]
+    return "\n".join(dict.fromkeys(lines)) + "\n"
 
 
 def digest(text: str) -> str:
@@ -75,10 +120,16 @@ def alerts(capture: Path, text: str, arguments: Iterable[str] = ()) -> list[dict
         (folder / "x.rules").write_text(text, encoding="utf-8")
         command = ["suricata", "-r", str(plain(capture, folder)), "-S", str(folder / "x.rules"), "-l", name]
         command += ["-k", "none", "--runmode", "single", *arguments]
-        try:
-            subprocess.run(command, capture_output=True, check=False, timeout=_PATIENCE)
-        except subprocess.TimeoutExpired:
-            pass  # Suricata 7 never ends on a capture that it cannot read to its end, or at all
+        # On a capture that it cannot open, Suricata 7 says so and waits a minute for nothing.
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process:
+            patience = Timer(_PATIENCE, process.kill)
+            patience.start()
+            assert process.stdout is not None
+            if any("Failed to init pcap" in line for line in process.stdout):
+                process.kill()
+            patience.cancel()
         log = folder / "eve.json"
         assert log.exists(), f"Suricata did not start: {' '.join(command)}"
         found = [json.loads(line) for line in log.read_text("utf-8").splitlines() if line.endswith("}")]
@@ -87,41 +138,66 @@ def alerts(capture: Path, text: str, arguments: Iterable[str] = ()) -> list[dict
 
 def fired(capture: Path, text: str, arguments: Iterable[str] = ()) -> list[str]:
     """Return the slugs of the rules that alerted."""
-    shown = [one["alert"]["signature"] for one in alerts(capture, text, arguments)]
-    return sorted({found[1] for one in shown if (found := _SLUG.match(one))})
+    return sorted({slug(one) for one in alerts(capture, text, arguments)})
+
+
+def slug(alert: Mapping[str, Any]) -> str:
+    """Return the rule that an alert belongs to."""
+    found = _SLUG.match(alert["alert"]["signature"])
+    assert found, alert
+    return found[1]
 
 
 def wanted(name: str) -> tuple[frozenset[str], frozenset[str]]:
     """Return the rules that must fire, and those that may: what the expectation of a capture leaves open."""
     found = json.loads((CAPTURES / f"{name}.expected.json").read_text("utf-8"))["findings"]
-    must = frozenset(slug for one in found for slug in one.get("rules", ()))
+    must = frozenset(name for one in found for name in one.get("rules", ()))
     for one in found:
         if isinstance(one["rule"], str):
             must |= {one["rule"]}
-    may = {slug for one in found if "rules" not in one for slug in _SLUGS_OPEN}
+    may = {name for one in found if "rules" not in one for name in _OPEN}
     return must, frozenset(must | may)
 
 
-_SLUGS_OPEN = (
-    "aws-2025-021", "imds-answered", "imds-contact", "imds-credential-request", "imds-credentials-served", "imds-request",
-    "imds-route-offered", "imds-token-request",
+_OPEN = (
+    "aws-2025-021", "imds-answered", "imds-contact", "imds-credential-request", "imds-credentials-served",
+    "imds-request", "imds-route-offered", "imds-token-request",
 )  # fmt: skip
 
 
-def record(text: str) -> Mapping[str, Any]:
+def requests(text: str) -> dict[str, list[str]]:
+    """Return what each case of `suricata_requests` raised."""
+    found: dict[str, set[str]] = {name: set() for name in suricata_requests.CASES}
+    client = {suricata_requests.address(number): name for number, name in enumerate(found)}
+    with tempfile.NamedTemporaryFile(suffix=".pcap") as handle:
+        handle.write(suricata_requests.capture())
+        handle.flush()
+        for one in alerts(Path(handle.name), text):
+            name = client.get(one["src_ip"]) or client[one["dest_ip"]]
+            found[name].add(slug(one))
+    return {name: sorted(slugs) for name, slugs in found.items()}
+
+
+def record() -> Mapping[str, Any]:
     """Run everything, and return what is to be written down."""
-    out: dict[str, Any] = {}
-    for name in names():
-        usual = fired(CAPTURES / name, text)
-        out[name] = {"fired": usual}
-        if wanted(name)[0] - set(usual):
-            tuned = fired(CAPTURES / name, text, TUNED)
-            if tuned != usual:
-                out[name]["fired_tuned"] = tuned
-    return {"suricata": version(), "rules": digest(text), "captures": out}
+    text, for_site = rules(), rules(site(SITE))
+    captures = {name: fired(CAPTURES / name, text) for name in names()}
+    lost = [name for name, got in captures.items() if wanted(name)[0] - set(got)]
+    return {
+        "suricata": version(),
+        "rules": digest(text),
+        "rules_for_site": digest(for_site),
+        "captures": captures,
+        "tuned": {name: fired(CAPTURES / name, text, TUNED) for name in lost},
+        "requests": requests(text),
+        "site": {name: fired(CAPTURES / name, for_site) for name in SITE_CAPTURES},
+    }
+
+
+def write() -> None:
+    """Write the record."""
+    RECORD.write_text(json.dumps(record(), indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    RECORD.parent.mkdir(parents=True, exist_ok=True)
-    RECORD.write_text(json.dumps(record(rules()), indent=1) + "\n", encoding="utf-8")
-    sys.stderr.write(f"{RECORD}\n")
+    write()

@@ -19,8 +19,9 @@ from typing import Any
 import yaml
 
 from imdswatch.event import FIELDS
+from imdswatch.finding import STAGE_RANK
 from imdswatch.layouts.recognise import Recognise
-from imdswatch.rule import Rule
+from imdswatch.rule import Rule, matches
 from imdswatch.schema import Naming, Schema
 from imdswatch.siem import formula as f
 from imdswatch.siem.content import Content, Document, NotApplicable, Plan, Request, Source
@@ -30,6 +31,7 @@ from imdswatch.siem.suricata_drafts import Draft, Drafts, at_once
 from imdswatch.siem.suricata_options import COLUMNS, SuricataOptions
 from imdswatch.siem.suricata_site import Groups, group
 from imdswatch.siem.terms import TooMany, terms
+from imdswatch.site import Site
 
 TARGET, LANGUAGE, PATH = "suricata", "suricata", "imdswatch.rules"
 SCHEMAS = {"rules": "rules of Suricata 7 and newer"}
@@ -54,7 +56,7 @@ def _source() -> Source:
         name="suricata-rules", title=SCHEMAS["rules"], origin="documentation", version="7", references=(), layer="siem",
         vantage="sensor", priority=0, recognise=Recognise(), bases=(), cannot={**cannot, **settings()["cannot"]},
     )  # fmt: skip
-    return Source(schema, Naming(TARGET, "rules", "", "", COLUMNS, settings()["partly"]))
+    return Source(schema, Naming(TARGET, "rules", "", "", COLUMNS))
 
 
 def build(request: Request) -> Content:
@@ -72,7 +74,7 @@ def _build(request: Request, *, named: bool) -> Content:
             nothing.append(NotApplicable(TARGET, "rules", rule, plan))
             continue
         drafts, lost = _drafts(rule, plan, request)
-        told = tuple(dict.fromkeys([*plan.lost, *lost]))
+        told = tuple(dict.fromkeys([*plan.lost, *lost, *_partly(rule, drafts, request.site)]))
         if not any(not draft.silent for draft in drafts):
             nothing.append(
                 NotApplicable(TARGET, "rules", rule, "; ".join(dict.fromkeys(one.why for one in told)))
@@ -81,6 +83,22 @@ def _build(request: Request, *, named: bool) -> Content:
         text = "".join(f"{line}\n" for line in _lines(rule, drafts, groups))
         documents.append(Document(TARGET, "rules", LANGUAGE, rule, text, PATH, told))
     return Content(TARGET, request, (), tuple(nothing), tuple(documents))
+
+
+def _partly(rule: Rule, drafts: Sequence[Draft], site: Site) -> Iterator[f.Loss]:
+    """Yield what Suricata does not see of a field, or ask of an entry of the site, that it otherwise does."""
+    asked = matches(rule.condition if rule.correlation is None else rule.correlation.base)
+    said = settings()["partly"]
+    for field in dict.fromkeys(one.field or "" for one in asked):
+        if field == "answered" and not any("http.stat_code" in draft.key for draft in drafts):
+            continue  # another alternative covers it
+        if field in said:
+            yield f.Loss(field, said[field])
+    for entry in site.suppressions if STAGE_RANK[rule.stage] >= STAGE_RANK["answered"] else ():
+        if entry.responder_macs and entry.responder_networks is not None and not entry.vlans:
+            yield f.Loss(f"site: MAC addresses of `{entry.name}`", settings()["cannot"]["dst_mac"])
+        if entry.responder_endpoints and not entry.vlans:
+            yield f.Loss(f"site: responders of `{entry.name}`", settings()["endpoint_by_name"])
 
 
 def _drafts(rule: Rule, plan: Plan, request: Request) -> tuple[list[Draft], Sequence[f.Loss]]:

@@ -5,6 +5,8 @@ reply becomes two: the first remembers the request in a flowbit, the second asks
 request of the flow, so that on a proxy's connection no other reply counts. Where a packet goes is said as `asked` and
 `answers`: the side that is asked is the destination of a request and the source of a reply. Pure.
 
+Longer than most: all that a rule can look at, and how several of them work together, is read in one place.
+
 Source: Suricata 7.0 user guide, "Flow Keywords", "Rules Format" (direction), "Thresholding Keywords".
 """
 

@@ -5,6 +5,8 @@ Sources: Suricata 7.0 user guide, chapters 8.7 to 8.15 and 8.34 (payload, transf
 
 `http.uri` is decoded once and resolved by libhtp, and has no host; `url_decode` decodes it once more, as
 `imdswatch.urlpath` does. A name of a header, a path or a host is compared without case. Stateless.
+
+Longer than most: one method a test, as in every emitter, and the places where Suricata looks beside them.
 """
 
 from __future__ import annotations
@@ -63,6 +65,7 @@ _SIGNED = {
     ),
     "signed query": rf'http.uri.raw; pcre:"/[?&](?:x-amz-credential={_KEY_ID}(?:\/|%2f)|awsaccesskeyid={_KEY_ID})/i";',
 }
+_HEADERS = {"http.user_agent": "user-agent", "http.content_type": "content-type"}
 _BODY, _END = "http.response_body;", r"\x22"
 _IDS, _SECRETS = (
     octets.member("AccessKeyId", r"[A-Za-z0-9_-]{3,128}\x22"),
@@ -127,6 +130,12 @@ class SuricataOptions(Emitter):
                 return self._header_names(patterns, guarded)
             case "http.header" | "signed query" | "access_key_id" | "dns answer":
                 raise CannotSay("a rule cannot compare this text")
+        if guarded and atom.column.name in _HEADERS:
+            # A negation finds nothing where the buffer is missing, so it asks all headers.
+            found = "|".join(_inner(one, "[^\\r\\n]") for one in patterns)
+            return f'http.header; pcre:!"/^{_HEADERS[atom.column.name]}\\x3a[ \\t]*(?:{found})\\r?$/mi";'
+        if guarded and atom.column.type != REQUEST:
+            raise CannotSay("a rule cannot ask for what is missing there")
         return _text(f"{atom.column.name};", patterns, guarded)
 
     def _accounts(self, patterns: Sequence[Text], guarded: bool) -> str:
@@ -171,7 +180,7 @@ class SuricataOptions(Emitter):
                 raise CannotSay("a rule finds addresses in DNS answers, no names")
             return f'pcre:"/{octets.answers(addresses)}/s";'
         found = _bounded(host_regex(addresses, names, encoded=True))
-        return f'http.host; pcre:{"!" * guarded}"/^{found}$/";'  # http.host is lower case
+        return f'http.host; pcre:{"!" * guarded}"/^{found}$/i";'  # http.host is lower case, but for IPv6
 
     def macs(self, atom: f.Atom, values: Sequence[str], guarded: bool) -> str:
         """Refuse: rules have no keyword for them."""
