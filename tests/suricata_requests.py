@@ -62,7 +62,8 @@ CASES: dict[str, tuple[Asked, ...]] = {
         # hits
         "/latest/meta-data", "/latest/meta-data/", "/LATEST/Meta-Data/instance-id", "//latest///meta-data//iam",
         "/latest/./meta-data/iam/info", "/x/../latest/meta-data/", "/latest/x/../meta-data/iam/",
-        "/%6catest/meta-data/iam", "/%256catest/%256deta-data/iam/", "/latest%2fmeta-data%2fiam%2f", "/latest/meta-data?x=1",
+        "/%6catest/meta-data/iam", "/%256catest/%256deta-data/iam/", "/latest%2fmeta-data%2fiam%2f",
+        "/latest/meta-data?x=1",
         _ROLE, _ROLE.upper(),
         "/1.0/meta-data/iam/info", "/2021-03-23/meta-data/iam/security-credentials/", "/2007-01-19/user-data",
         "/latest/dynamic/instance-identity/document", "/latest/user-data", "/latest/api/token", "/latest/api/token/",

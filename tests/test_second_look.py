@@ -65,7 +65,7 @@ def test_a_victim_served_twice_may_use_either(tmp_path: Path) -> None:
 
 
 def test_use_belongs_to_what_was_served_last(tmp_path: Path) -> None:
-    """A tool that asks again uses what it got: the use stands at the endpoint that served before it, not at the first."""
+    """A tool that asks again uses what it got: the use stands at the endpoint that served it last."""
     log = _write(
         tmp_path / "log",
         _served(1e9, "10.0.0.5"),

@@ -17,7 +17,8 @@ from typing import Any
 HERE = Path(__file__).parent
 SUFFIXES = {".pcap", ".pcapng", ".gz", ".zst"}
 FIELDS = (
-    "frame.number", "eth.src", "eth.dst", "sll.src.eth", "vlan.id", "ieee8021ad.id", "erspan.vlan", "ip.src", "ip.dst", "ipv6.src", "ipv6.dst",
+    "frame.number", "eth.src", "eth.dst", "sll.src.eth", "vlan.id", "ieee8021ad.id", "erspan.vlan",
+    "ip.src", "ip.dst", "ipv6.src", "ipv6.dst",
     "tcp.srcport", "tcp.dstport", "tcp.flags.str", "http.request.method", "http.request.uri", "http.host",
     "http.response.code", "http.content_type", "arp.opcode", "arp.src.hw_mac", "arp.src.proto_ipv4",
     "arp.dst.hw_mac", "arp.dst.proto_ipv4", "icmp.type", "icmp.redir_gw", "icmpv6.type",

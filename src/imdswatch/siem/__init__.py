@@ -1,6 +1,7 @@
 """SIEM content: the rules, and what the site leaves out, as queries and deployable files for one target.
 
-`content_of` answers a request; `tree` turns the answer into files. A new target is one module and one line in `TARGETS`.
+`content_of` answers a request; `tree` turns the answer into files. A new target is one module and one line in
+`TARGETS`.
 """
 
 from __future__ import annotations

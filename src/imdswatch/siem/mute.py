@@ -74,7 +74,9 @@ class _Mute:
         """Return the formula where the destination names one host: not everybody, and not the claimant itself."""
         if overlaps(networks, _EVERYBODY):
             formula = f.all_of([formula, f.negated(self._inside("dst_ip", _EVERYBODY))])
-        for one in _ENDPOINTS if self._planner.columns("arp_opcode") else ():  # only announcements are to oneself
+        for one in (
+            _ENDPOINTS if self._planner.columns("arp_opcode") else ()
+        ):  # only announcements are to oneself
             if overlaps(networks, (one,)):
                 itself = f.all_of([self._inside("src_ip", (one,)), self._inside("dst_ip", (one,))])
                 formula = f.all_of([formula, f.negated(itself)])
