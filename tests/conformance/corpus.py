@@ -32,7 +32,7 @@ class Case:
 
     name: str
     given: Mapping[str, Any]
-    spelled: Mapping[str, str] = field(default_factory=dict)
+    spelled: Mapping[str, Any] = field(default_factory=dict)
     blank: tuple[str, ...] = ()
 
     @property

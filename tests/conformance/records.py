@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
 from conformance.corpus import Case, cases
 from imdswatch.event import FIELDS, complete
 from imdswatch.layouts.result import Record
-from imdswatch.schema import Schemas, load_schemas
+from imdswatch.schema import Column, Schemas, load_schemas
 from imdswatch.siem.content import Source
 from imdswatch.siem.export import sources_of
 
@@ -49,6 +49,9 @@ def _record(source: Source, case: Case) -> Mapping[str, Any] | None:
         return None
     found = json.loads(lines[-1])
     for name, text in case.spelled.items():
+        if isinstance(text, list):
+            _in_one_column(found, columns.get(name, ()), text)
+            continue
         for column in columns.get(name, ())[: None if name in case.given else 1]:
             path = _path(found, column.name)
             if path is not None and _same(path[0][path[1]], case.fields.get(name)):
@@ -56,12 +59,21 @@ def _record(source: Source, case: Case) -> Mapping[str, Any] | None:
             elif path is None and name not in case.given:
                 found[column.name] = text
     _check(source, found, case)
-    flat = dict(_flat(found))
     for name in case.blank:
         for column in columns.get(name, ()):
-            if column.type in TEXTS:
-                flat.setdefault(column.name, "")
-    return flat
+            if column.type in TEXTS and _path(found, column.name) is None:
+                found[column.name] = ""
+    return found
+
+
+def _in_one_column(record: dict[str, Any], columns: Sequence[Column], values: list[Any]) -> None:
+    """Put several values into the column that may hold them, and take them out of the others."""
+    several = [column for column in columns if column.type.endswith("[]")]
+    places = [place for column in columns if (place := _path(record, column.name)) is not None]
+    if several and places:
+        for inner, key in places:
+            del inner[key]
+        places[0][0][places[0][1]] = values
 
 
 def _same(value: Any, canonical: Any) -> bool:
@@ -77,10 +89,11 @@ def _path(record: dict[str, Any], name: str) -> tuple[dict[str, Any], str] | Non
     return _path(inner, rest) if rest and isinstance(inner, dict) else None
 
 
-def _flat(value: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+def flat(value: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the leaves of a record by their dotted names."""
     for key, one in value.items():
         if isinstance(one, dict):
-            yield from _flat(one, f"{before}{key}.")
+            yield from flat(one, f"{before}{key}.")
         else:
             yield f"{before}{key}", one
 

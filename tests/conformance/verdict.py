@@ -26,7 +26,7 @@ class Verdict:
     lost: tuple[int, ...] = ()
     noise: tuple[int, ...] = ()
     not_carried: tuple[int, ...] = ()
-    not_muted: tuple[int, ...] = ()
+    blurred: tuple[int, ...] = ()
     invalid: str = ""
 
     @property
@@ -41,7 +41,7 @@ class _Lists:
     lost: list[int] = field(default_factory=list)
     noise: list[int] = field(default_factory=list)
     not_carried: list[int] = field(default_factory=list)
-    not_muted: list[int] = field(default_factory=list)
+    blurred: list[int] = field(default_factory=list)
 
 
 def at_best(rule: Rule, site: Site, target: str, name: str, language: str) -> list[bool]:
@@ -77,12 +77,12 @@ def judge(
         elif must:
             lists.not_carried.append(number)
         elif has:
-            lists.not_muted.append(number)
+            lists.blurred.append(number)
     return Verdict(
         count,
         tuple(lists.matched),
         tuple(dict.fromkeys(lists.lost)),
         tuple(dict.fromkeys(lists.noise)),
         tuple(lists.not_carried),
-        tuple(lists.not_muted),
+        tuple(lists.blurred),
     )

@@ -105,6 +105,9 @@ class Esql:
                 return lambda row: _mv_concat(first(row), args[1](row))
             case "concat":
                 return lambda row: _single(lambda *texts: "".join(texts), *(one(row) for one in args))
+            case "starts_with" | "ends_with":
+                side = str.startswith if name == "starts_with" else str.endswith
+                return lambda row: _single(side, first(row), args[1](row))
             case "now":
                 return lambda row: self._now
             case "to_datetime":
@@ -198,6 +201,8 @@ def _compare(op: str, left: Any, right: Any) -> bool | None:
         if isinstance(a, str) and isinstance(b, str):
             one, other = _octets(a), _octets(b)
             a, b = (one, other) if one is not None and other is not None else (a, b)
+        elif isinstance(a, str) or isinstance(b, str):
+            raise EsqlError(f"a text is compared with a number: {a!r} {op} {b!r}")
         return {"==": a == b, "!=": a != b, "<": a < b, "<=": a <= b, ">": a > b, ">=": a >= b}[op]
 
     found: bool | None = _single(both, left, right)

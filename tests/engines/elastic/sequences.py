@@ -5,7 +5,7 @@ Where the server differs, the query and the documents are brought to what the se
 - a field of type `ip` holds an IPv4-mapped address as IPv4, so documents are written that way;
 - a regular expression means the whole value, where the engine anchors its start only; Lucene's operators are refused;
 - a test on a field of several values holds if it holds for any of them (elastic/elasticsearch#76610; Elastic's own
-  rules ask the array `event.type` so), where the engine compares the list: such tests are written once a value.
+  rules ask the array `event.type` so), where the engine compares the list: such tests are written once a value; `!=` is the negation of `==`, so it holds where no value is equal.
 """
 
 from __future__ import annotations
@@ -46,18 +46,20 @@ def run(query: str, documents: Sequence[Mapping[str, Any]]) -> list[int]:
     except eql.EqlError as error:
         raise EqlError(str(error)[:500]) from error
     engine.add_output_hook(lambda result: found.extend(one.data["imds_row"] for one in result.events))
-    engine.stream_events([_event(number, one) for number, one in enumerate(documents)])
+    engine.stream_events([_event(number, one, several) for number, one in enumerate(documents)])
     return sorted(set(found))
 
 
-def _event(number: int, document: Mapping[str, Any]) -> eql.Event:
+def _event(number: int, document: Mapping[str, Any], several: Mapping[str, int]) -> eql.Event:
     data: dict[str, Any] = {"imds_row": number}
     for name, value in document.items():
         *path, last = name.split(".")
         inner = data
         for step in path:
             inner = inner.setdefault(step, {})
-        inner[last] = [_typed(name, one) for one in value] if isinstance(value, list) else _typed(name, value)
+        values = [_typed(name, one) for one in (value if isinstance(value, list) else [value])]
+        # Shorter lists repeat a value, since a place that is not there would be null and not just no match.
+        inner[last] = values + values[-1:] * (several[name] - len(values)) if name in several else values[0]
     when = document.get("@timestamp")
     moment = datetime.fromisoformat(when.replace("Z", "+00:00")).timestamp() if isinstance(when, str) else 0.0
     return eql.Event("network", int(moment * 1e7) + 116444736000000000, data)
@@ -99,9 +101,10 @@ class _Each(RecursiveWalker):  # type: ignore[misc]
         for field in (one for one in node if isinstance(one, ast.Field)):
             count = self._several_values.get(".".join([field.base, *field.path]))
             if count:
-                # A document with one value has no list there: the field itself is asked, too.
-                fields = [field, *(ast.Field(field.base, [*field.path, at]) for at in range(count))]
-                return ast.Or([_Replace(field, one).walk(node) for one in fields])
+                fields = [ast.Field(field.base, [*field.path, at]) for at in range(count)]
+                each = [_Replace(field, one).walk(node) for one in fields]
+                unequal = isinstance(node, ast.Comparison) and node.comparator == ast.Comparison.NE
+                return ast.And(each) if unequal else ast.Or(each)
         return node
 
 

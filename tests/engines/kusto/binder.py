@@ -91,7 +91,7 @@ def _mixed(query: str) -> Sequence[Diagnostic]:
     }
     out = []
     for name, operator, value in re.findall(r"\b([A-Z]\w+) (==|=~|!=|<|>|in~? \()\s*([\"'\d])", query):
-        if name in numbers - texts and value in "\"'" or name in texts - numbers and value.isdigit():
+        if (name in numbers - texts and value in "\"'") or (name in texts - numbers and value.isdigit()):
             out.append(
                 Diagnostic(
                     "Error",

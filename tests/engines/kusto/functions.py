@@ -13,7 +13,7 @@ import ipaddress
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any
 from urllib.parse import unquote, unquote_plus
 
@@ -27,12 +27,13 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 class Reading:
     """One reading of what the reference leaves open."""
 
-    mapped: bool = True
+    mapped: bool = False
     """An IPv4 text is its IPv4-mapped address to the functions of IPv6."""
     plus_is_space: bool = False
 
 
-READINGS = (Reading(), Reading(mapped=False), Reading(plus_is_space=True))
+READINGS = (Reading(), Reading(mapped=True), Reading(plus_is_space=True))
+"""The first takes the reference by the letter; a query must have the same answer under all of them."""
 
 
 def register(connection: duckdb.DuckDBPyConnection, reading: Reading) -> None:
@@ -62,7 +63,7 @@ def _declare(name: str, template: str, arity: int) -> None:
 
 
 def _in_range(version: int, reading: Reading) -> Callable[[str | None, str | None], bool | None]:
-    @lru_cache(maxsize=None)
+    @cache
     def holds(text: str | None, ranges: str | None) -> bool | None:
         mine = _network(text, version, reading)
         if mine is None:
