@@ -49,6 +49,7 @@ bench: $(VENV)/dev.stamp  ## speed and memory as ratios measured in one run
 
 conformance: $(VENV)/dev.stamp .cache/references/stamp  ## the heavy proofs: 10 million prefilter cases, random rules by SQLite and Tenzir
 	IMDSWATCH_CASES=10000000 $(BIN)/python -m pytest -q tests/test_prefilter.py tests/test_references.py
+	if command -v suricata >/dev/null; then IMDSWATCH_SURICATA=1 $(BIN)/python -m pytest -q tests/test_export_suricata.py; else echo "no suricata here: make test checked its committed record"; fi
 
 .cache/fuzz/stamp: $(VENV)/dev.stamp fuzz/atheris.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r fuzz/atheris.lock
