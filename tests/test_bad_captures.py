@@ -183,10 +183,10 @@ def test_a_long_hostile_capture_takes_bounded_memory_and_time(kind: str, tmp_pat
     if kind == "sections":
         interface = struct.pack("<IIHHII", 1, 20, 1, 0, 0, 20)
         piece = bytes.fromhex("0a0d0d0a1c0000004d3c2b1a01000000ffffffffffffffff1c000000") + interface
-        done = _fed(tmp_path, _repeated(piece, 6 << 20))
+        done = _fed(tmp_path, _repeated(piece, 3 << 20))
         assert done.code == CLEAN
         return
-    size = 64 << 20 if kind in ("plain", "one flow") else 6 << 20
+    size = 32 << 20 if kind in ("plain", "one flow") else 3 << 20
     began = time.monotonic()
     done = _fed(tmp_path, _repeated(records(pieces[kind]), size, HEAD, served))
     assert done.code == FOUND

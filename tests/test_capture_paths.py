@@ -29,7 +29,7 @@ from imdswatch.scan.judging import FirstLook, SecondLook, Window, served_victims
 from imdswatch.scan.text import Look, Outcome
 from imdswatch.site import Site
 
-CASES = int(os.environ.get("IMDSWATCH_CASES", "150"))
+CASES = int(os.environ.get("IMDSWATCH_CASES", "80"))
 FOLDER = Path(__file__).parent / "captures"
 CORPUS = sorted(path for path in FOLDER.rglob("*.pcap*") if not path.name.endswith(".json"))
 RULES = load_rules()

@@ -5,6 +5,8 @@ together. It knows the layers that captures are made of; whatever else a frame h
 rare tunnels, lengths that do not add up, link types without a quick way) is marked `odd`, and the caller decodes it
 with the slow one. What is not odd is decoded as the slow one would, which tests/test_columns.py checks on random
 frames. Pure; reads up to `REACH` octets behind a packet, which must be there and may be anything.
+
+Longer than most: the walk from link to transport is one idea, as in `packet`, with a short cut for most frames.
 """
 
 from __future__ import annotations
