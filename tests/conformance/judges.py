@@ -209,9 +209,8 @@ class SplJudge(Judge):
         """Return the events of one part of a schema as Splunk holds them."""
         name = label(source)
         if name not in self._events:
-            self._events[name] = Group(
-                splunk_events.event(one or {}, source) for one in records(name, "splunk")
-            )
+            held = (splunk_events.event(one or {}, source) for one in records(name, "splunk"))
+            self._events[name] = Group({"index": "main", **one} for one in held)
         return self._events[name]
 
     def answer(self, source: Source, query: str) -> list[int]:

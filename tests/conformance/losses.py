@@ -7,7 +7,7 @@ the predicate of `scan` on the rest says what a query can be expected to answer 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -34,6 +34,16 @@ def entries(target: str, label: str, language: str) -> list[tuple[str, str]]:
             found += [(name, f"{why} ({block['source']})") for name in names.split()]
         found += [(name, f"{why} ({block['source']})") for name, why in block.get("blind", {}).items()]
     return found
+
+
+def listed() -> Iterator[tuple[str, str, str, str]]:
+    """Yield all that may be lost: place, what, why, source."""
+    for target, blocks in _file().items():
+        for name, block in blocks.items():
+            for kind in ("lacks", "blind"):
+                for what, why in block.get(kind, {}).items():
+                    place = name if target == "languages" else f"{target} {name}"
+                    yield place, what, why, block["source"]
 
 
 def visible(case: Case, losses: tuple[str, ...]) -> dict[str, Any]:

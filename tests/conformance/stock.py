@@ -70,17 +70,16 @@ _BACKENDS: Mapping[str, Callable[..., Any]] = {
 class Stock:
     """What the stock tools make of one rule on one schema."""
 
-    shipped: str
-    """Why the shipped backend and pipeline refuse it; empty if they convert it."""
-    by_hand: Verdict | None
-    """What the hand-mapped query answers; None where even that is refused."""
-    why: str = ""
+    shipped: Verdict | str
+    """What the shipped backend and pipeline answer, or why they refuse it."""
+    by_hand: Verdict | str
+    """What the hand-mapped query answers, or why even that is refused."""
 
 
 def stock(asked: Judge, schema: str, rule: Rule, site: str) -> Stock:
     """Return what the stock tools make of a rule."""
     text = written(rule, site)
-    shipped = _shipped(asked.language, schema, text)
+    shipped = _shipped(asked, schema, rule, site, text)
     answers: list[tuple[Source, Sequence[int] | None]] = []
     why: dict[str, None] = {}
     invalid = ""
@@ -102,8 +101,8 @@ def stock(asked: Judge, schema: str, rule: Rule, site: str) -> Stock:
             answers.append((source, None))
     reasons = "; ".join(why)
     if all(answer is None for _, answer in answers):
-        return Stock(shipped, Verdict(invalid=invalid) if invalid else None, invalid or reasons)
-    return Stock(shipped, judge(rule, sites()[site], asked.target, asked.language, answers), reasons)
+        return Stock(shipped, Verdict(invalid=invalid) if invalid else reasons)
+    return Stock(shipped, judge(rule, sites()[site], asked.target, asked.language, answers))
 
 
 def written(rule: Rule, site: str) -> str:
@@ -157,11 +156,27 @@ def _convert(backend: Any, text: str) -> str | Exception:
     return str(found[0]) if found else SigmaError("nothing comes out")
 
 
-def _shipped(language: str, schema: str, text: str) -> str:
+def _shipped(asked: Judge, schema: str, rule: Rule, site: str, text: str) -> Verdict | str:
     if schema not in _PIPELINES:
         return "no pipeline for this schema"
-    found = _convert(_BACKENDS[language](_PIPELINES[schema]()), text)
-    return f"{type(found).__name__}: {found}"[:200] if isinstance(found, Exception) else ""
+    found = _convert(_BACKENDS[asked.language](_PIPELINES[schema]()), text)
+    if isinstance(found, Exception):
+        return f"{type(found).__name__}: {found}"
+    try:
+        answers = [
+            (source, _ask(asked, source, _runnable(asked.language, found, source)))
+            for source in parts(asked.target, schema)
+        ]
+    except Invalid as error:
+        return Verdict(invalid=str(error))
+    return judge(rule, sites()[site], asked.target, asked.language, answers)
+
+
+def _runnable(language: str, found: str, source: Source) -> str:
+    """Return a converted query on our table, where the backend names another or none."""
+    if language == "esql":
+        return f"FROM {source.naming.table} | WHERE {found.partition('| where ')[2]}"
+    return found
 
 
 def _by_hand(language: str, source: Source, text: str, fields: Iterable[str]) -> str | Exception:
@@ -193,9 +208,7 @@ def _by_hand(language: str, source: Source, text: str, fields: Iterable[str]) ->
             return f"| tstats count from {table} where {found} by _time"
         case "spl":
             return f"search {table} ({found})"
-        case "esql":
-            return found.partition("| where ")[1] and f"FROM {table} | WHERE {found.partition('| where ')[2]}"
-    return found
+    return _runnable(language, found, source)
 
 
 def _ask(asked: Judge, source: Source, query: str) -> list[int]:

@@ -63,6 +63,10 @@ def _class_end(pattern: str, at: int) -> int:
     while end < len(pattern) and pattern[end] != "]":
         if pattern[end] == "[":
             raise LuceneRegexError("a bracket in a class")
+        if pattern[end : end + 2] == "-]":
+            raise LuceneRegexError(
+                "a hyphen at the end of a class: Lucene takes it for a range up to the bracket"
+            )
         end += 2 if pattern[end] == "\\" else 1
     if end >= len(pattern):
         raise LuceneRegexError("a class without an end")
