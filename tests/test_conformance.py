@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
@@ -153,7 +154,9 @@ def test_queries_of_slow_engines_answer_what_scan_says(
     judges: dict[str, Judge], language: str, schema: str, site: str, slug: str
 ) -> None:
     asked, rule = judges[language], rule_named(slug)
-    found = verdict(asked, schema, rule, sites()[site], exported(asked.target, language, sites()[site]).queries)
+    found = verdict(
+        asked, schema, rule, sites()[site], exported(asked.target, language, sites()[site]).queries
+    )
     cell = (language, schema, slug, site)
     _right(cell, found)
     assert measure.numbers(found) == measure.load()[language]["own"][measure.key(cell)]
@@ -207,7 +210,10 @@ def test_the_site_in_its_own_place_gives_the_same_answers(judges: dict[str, Judg
     there = getattr(places, target)(files, content)
     for one in content.queries:
         if one.schema != "cim-tstats":  # in `make conformance`
-            assert there[one.schema, one.part, one.rule.slug] == judges[language].ask(one), (one.schema, one.part)
+            assert there[one.schema, one.part, one.rule.slug] == judges[language].ask(one), (
+                one.schema,
+                one.part,
+            )
 
 
 # The suite can fail.

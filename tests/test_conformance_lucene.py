@@ -1,4 +1,4 @@
-"""Real Lucene agrees with what stands in for Elasticsearch: `make conformance`, where Debian's liblucene8-java is there."""
+"""Real Lucene agrees with what stands in for Elasticsearch, where Debian's liblucene8-java is there."""
 
 from __future__ import annotations
 
