@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
@@ -183,8 +184,8 @@ def test_a_correlation_relates_events_in_order(language: str) -> None:
 @pytest.mark.parametrize("site", ["none", "suppressions"])
 def test_microsofts_binder_accepts_every_query(site: str) -> None:
     content = exported("sentinel", "kusto", sites()[site])
-    binder = Binder()
-    wrong = [(one.rule.slug, found) for one in content.queries for found in binder.check(one.query)]
+    with Binder() as binder:
+        wrong = [(one.rule.slug, found) for one in content.queries for found in binder.check(one.query)]
     assert not wrong
 
 
@@ -206,13 +207,10 @@ def test_the_site_in_its_own_place_gives_the_same_answers(judges: dict[str, Judg
     target = JUDGES[language].target
     content = exported(target, language, sites()["suppressions"], rules)
     files = import_module(TARGETS[target]).tree(content)
-    there = getattr(places, target)(files, content)
-    for one in content.queries:
-        if one.schema != "cim-tstats":  # in `make conformance`
-            assert there[one.schema, one.part, one.rule.slug] == judges[language].ask(one), (
-                one.schema,
-                one.part,
-            )
+    quick = tuple(one for one in content.queries if one.schema in ("asim", "ecs", "cim"))  # conformance: all
+    there = getattr(places, target)(files, replace(content, queries=quick))
+    for one in quick:
+        assert there[one.schema, one.part, one.rule.slug] == judges[language].ask(one), one.path
 
 
 # The suite can fail.

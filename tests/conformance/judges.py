@@ -1,6 +1,8 @@
 """The engines, one judge for each language: it takes the records of all parts of a schema and answers queries on them.
 
 `ENGINES` says plainly what each is: a real parser, a reference engine, or an evaluator of documented semantics.
+
+Longer than most: one small class a language, all of one kind.
 """
 
 from __future__ import annotations

@@ -48,6 +48,10 @@ def _record(source: Source, case: Case) -> Mapping[str, Any] | None:
     if not lines:
         return None
     found = json.loads(lines[-1])
+    if "uri_query" in case.fields and "uri_query" not in read_back(source, found):
+        # One column holds path and query, and `write` gave it the path alone: the tools write both.
+        path = f"{case.fields.get('uri_path', '')}?{case.fields['uri_query']}"
+        found = json.loads(schema.write({**case.fields, "uri_path": path})[-1])
     for name, text in case.spelled.items():
         if isinstance(text, list):
             _in_one_column(found, columns.get(name, ()), text)

@@ -78,7 +78,7 @@ class EqlBackend(Emitter):
     def _decoded(self, atom: f.Atom, patterns: Sequence[Text], guarded: bool) -> str:
         regex, name = path_regex(patterns, encoded=True), _name(atom.column)
         if atom.take:
-            regex = f"([a-z][a-z0-9+.-]*://)?[^/?#]*{regex}([?#].*)?"
+            regex = f"([a-z][a-z0-9+.\\-]*://)?[^/?#]*{regex}([?#].*)?"
         said, back = f"{name} regex~ {_regex(regex)}", left_again(patterns)
         if back:
             said = f"({said} and not {name} regex~ {_regex(path_regex(back, encoded=True))})"
@@ -100,7 +100,7 @@ class EqlBackend(Emitter):
         regex = host_regex(addresses, names, encoded=True)
         if atom.take:
             inner = regex.replace(".*", "[^/?#]*")
-            regex = f"([a-z][a-z0-9+.-]*://)?([^/?#@]*[@])?{inner}([/?#].*)?"
+            regex = f"([a-z][a-z0-9+.\\-]*://)?([^/?#@]*[@])?{inner}([/?#].*)?"
         return _guard(atom.column, f"{_name(atom.column)} regex~ {_regex(regex)}", guarded)
 
     def macs(self, atom: f.Atom, values: Sequence[str], guarded: bool) -> str:

@@ -89,7 +89,7 @@ class EsqlBackend(Emitter):
     def _decoded(self, atom: f.Atom, patterns: Sequence[Text], guarded: bool) -> str:
         regex, subject = path_regex(patterns, encoded=True), f"TO_LOWER({_name(atom.column)})"
         if atom.take:
-            regex = f"([a-z][a-z0-9+.-]*://)?[^/?#]*{regex}([?#].*)?"
+            regex = f"([a-z][a-z0-9+.\\-]*://)?[^/?#]*{regex}([?#].*)?"
         said, back = f"{subject} RLIKE {_regex(regex)}", left_again(patterns)
         if back:
             said = f"({said} AND NOT ({subject} RLIKE {_regex(path_regex(back, encoded=True))}))"
@@ -110,7 +110,7 @@ class EsqlBackend(Emitter):
         regex = host_regex(addresses, names, encoded=True)
         if atom.take:
             inner = regex.replace(".*", "[^/?#]*")
-            regex = f"([a-z][a-z0-9+.-]*://)?([^/?#@]*[@])?{inner}([/?#].*)?"
+            regex = f"([a-z][a-z0-9+.\\-]*://)?([^/?#@]*[@])?{inner}([/?#].*)?"
         subject = f"TO_LOWER({_name(atom.column)})"
         if _several(atom.column):
             subject, regex = f'CONCAT("|", MV_CONCAT({subject}, "|"), "|")', f".*[|]{regex}[|].*"

@@ -47,6 +47,8 @@ class Index:
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         self._server.close()
+        if self._server.process.stdout is not None:
+            self._server.process.stdout.close()  # `close` leaves the pipe open
 
     def search(self, query: Mapping[str, Any]) -> list[int]:
         """Return the numbers of the documents that match; raises SearchError."""

@@ -41,7 +41,10 @@ class Diagnostic:
 
 
 class Binder:
-    """Microsoft's binder over the tables of `tables.py`; takes a second to start."""
+    """Microsoft's binder over the tables of `tables.py`; takes a second to start.
+
+    A context manager: V8 has threads, and a process that ends without closing it may hang.
+    """
 
     def __init__(self) -> None:
         from py_mini_racer import MiniRacer
@@ -65,6 +68,12 @@ class Binder:
         self._v8.eval(
             f"var G = Kusto.Language.GlobalState.Default.WithDatabase(new S.DatabaseSymbol.ctor('ws', [{', '.join(symbols)}]));"
         )
+
+    def __enter__(self) -> Binder:
+        return self
+
+    def __exit__(self, *found: object) -> None:
+        self._v8.close()
 
     def check(self, query: str) -> list[Diagnostic]:
         """Return what is wrong with a query: errors and warnings of the binder, and numbers compared with texts."""
