@@ -5,6 +5,7 @@ What is measured here must be what `results.json` says, and docs/conformance.md 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -195,6 +196,15 @@ def test_elastics_parser_accepts_short_queries_and_reads_them_alike() -> None:
     short = [one for one in exported("elastic", "esql", sites()["none"]).queries if len(one.query) < 1500]
     assert short
     for one in short:
+        assert asked.check(one.query) == conditions(one.query), one.rule.slug
+
+
+@pytest.mark.skipif(not os.environ.get("IMDSWATCH_CONFORMANCE"), reason="half a minute a query: make conformance")
+@pytest.mark.skipif(bool(parser_missing()), reason=parser_missing() or "there")
+@pytest.mark.parametrize("site", ["none", "VLANs only", "all of it"])
+def test_elastics_parser_accepts_every_query_and_reads_it_alike(site: str) -> None:
+    asked = ElasticParser(field_types())
+    for one in exported("elastic", "esql", sites()[site]).queries:
         assert asked.check(one.query) == conditions(one.query), one.rule.slug
 
 
