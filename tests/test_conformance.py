@@ -199,7 +199,9 @@ def test_elastics_parser_accepts_short_queries_and_reads_them_alike() -> None:
         assert asked.check(one.query) == conditions(one.query), one.rule.slug
 
 
-@pytest.mark.skipif(not os.environ.get("IMDSWATCH_CONFORMANCE"), reason="half a minute a query: make conformance")
+@pytest.mark.skipif(
+    not os.environ.get("IMDSWATCH_CONFORMANCE"), reason="half a minute a query: make conformance"
+)
 @pytest.mark.skipif(bool(parser_missing()), reason=parser_missing() or "there")
 @pytest.mark.parametrize("site", ["none", "VLANs only", "all of it"])
 def test_elastics_parser_accepts_every_query_and_reads_it_alike(site: str) -> None:
