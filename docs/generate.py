@@ -152,7 +152,7 @@ def _fields() -> Iterator[str]:
 
 
 def _commands() -> Iterator[str]:
-    yield from (_MADE.format(source="src/imdswatch/cli.py"), "", "# Commands", "")
+    yield from (_MADE.format(source="src/imdswatch/cli/"), "", "# Commands", "")
     yield "What `--help` says. Exit codes: 0 clean and complete, 1 findings, 2 wrong usage or configuration,"
     yield "3 no findings but something could not be looked at, 70 a bug of ours."
     yield from _help(main, click.Context(main, info_name="imdswatch", **_SHOWN))

@@ -1,0 +1,56 @@
+"""Run one command line: every error becomes one message and an exit code (DESIGN 6)."""
+
+from __future__ import annotations
+
+import io
+import signal
+import sys
+
+import click
+
+from imdswatch.cli.codes import BUG, WRONG
+from imdswatch.cli.group import main
+from imdswatch.cli.output import ReaderGone, visible
+from imdswatch.errors import ImdswatchError
+
+
+def invoke(arguments: list[str] | None = None) -> int:
+    """Run one command line and return its exit code; prints errors to stderr. The one place that catches all."""
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        code = main.main(args=words, prog_name="imdswatch", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return WRONG
+    except click.ClickException as error:
+        shown = io.StringIO()
+        error.show(shown)
+        click.echo(visible(shown.getvalue().rstrip("\n")), err=True)
+        return WRONG
+    except click.exceptions.Abort:
+        return 128 + signal.SIGINT
+    except ImdswatchError as error:
+        click.echo(visible(f"error: {error}"), err=True)
+        return WRONG
+    except ReaderGone:
+        return 128 + signal.SIGPIPE
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except Exception as error:
+        if "-v" in words or "--verbose" in words:
+            import traceback
+
+            from imdswatch.redact import redact
+
+            click.echo(visible(redact(traceback.format_exc())), err=True)  # its message may quote a log
+        click.echo(
+            f"imdswatch has a bug: {type(error).__name__}. Run it with -v and tell us what it shows.",
+            err=True,
+        )
+        return BUG
+
+
+def run() -> None:
+    """Entry point of the console script."""
+    sys.exit(invoke())

@@ -1,0 +1,112 @@
+"""Where results go: standard output or a file, and what happens when it cannot be written."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+import click
+
+from imdswatch.errors import UsageError
+
+
+@contextmanager
+def sink_of(options: dict[str, Any], live: bool = False) -> Iterator[Any]:
+    """Open the sink that the options name, for as long as the block lasts; `live`: what is written is seen at once."""
+    from imdswatch.report import open_sink
+
+    with handle_of(options["output"]) as handle:
+        terminal = handle.isatty()
+        color = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        width = os.get_terminal_size(handle.fileno()).columns if terminal else None
+        output = Output(handle, live)
+        yield open_sink(
+            options["form"],
+            cast("TextIO", output),
+            color=color,
+            show_suppressed=options["show_suppressed"],
+            width=width,
+        )
+        output.flush()
+
+
+class ReaderGone(Exception):
+    """The reader of our output went away, as in `imdswatch … | head`: nothing is wrong."""
+
+
+class Output:
+    """The handle that a sink writes to; an output that cannot be written is no bug of ours and no clean scan.
+
+    `live`: what is written is seen at once. Raises `ReaderGone` or `UsageError`. click would take a broken pipe
+    for itself and exit with 1, our "found".
+    """
+
+    def __init__(self, handle: TextIO, live: bool = False) -> None:
+        self._handle, self.encoding, self._live = handle, handle.encoding, live
+
+    def write(self, text: str) -> int:
+        """Write, and return how many characters that were."""
+        with _writing(self._handle):
+            written = self._handle.write(text)
+            if self._live:
+                self._handle.flush()
+            return written
+
+    def flush(self) -> None:
+        """Hand on what is buffered."""
+        with _writing(self._handle):
+            self._handle.flush()
+
+
+@contextmanager
+def _writing(handle: TextIO) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        # What is still buffered would be written once more at exit, and fail once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), handle.fileno())
+        if isinstance(error, BrokenPipeError):
+            raise ReaderGone from None
+        raise unwritable(error) from error
+
+
+def show(text: str) -> None:
+    """Print a text to standard output, if there is one."""
+    if sys.stdout is not None:
+        with _writing(sys.stdout):
+            click.echo(text)
+
+
+def unwritable(error: OSError, file: str = "") -> UsageError:
+    """Return the error that says why an output cannot be written."""
+    return UsageError(f"cannot write the output: {(error.strerror or str(error)).lower()}", file=file)
+
+
+@contextmanager
+def handle_of(output: Path | None) -> Iterator[TextIO]:
+    """Open the output, or standard output where none is named; raises UsageError."""
+    if output is None:
+        if sys.stdout is None:
+            raise UsageError("cannot write the output: standard output is closed")
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", newline="")
+        yield sys.stdout
+        return
+    try:
+        handle = output.open("w", encoding="utf-8", errors="backslashreplace", newline="")
+    except OSError as error:
+        raise unwritable(error, str(output)) from error
+    with handle:
+        yield handle
+
+
+def visible(message: str) -> str:
+    """Return a message for the terminal: it may quote a file or an argument, and those may be anybody's."""
+    from imdswatch.report.escape import visible
+
+    return "\n".join(map(visible, message.split("\n")))

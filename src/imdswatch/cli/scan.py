@@ -1,0 +1,110 @@
+"""`imdswatch scan`: options become a scan, results go to a sink, what was found becomes the exit code."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from imdswatch.cli.codes import FOUND, SKIPPED
+from imdswatch.cli.options import Day, Moment, Zone, common
+from imdswatch.cli.output import sink_of
+from imdswatch.cli.site import site_of
+from imdswatch.errors import UsageError
+from imdswatch.finding import STAGE_RANK, STAGES
+
+if TYPE_CHECKING:
+    from imdswatch.scan.run import Scan
+
+
+@click.command(
+    epilog="Examples: imdswatch scan /var/log | zcat http.log.gz | imdswatch scan - | "
+    "imdswatch scan logs --format ndjson -o findings.ndjson"
+)
+@click.argument("paths", nargs=-1, required=True, metavar="PATH... [-]")
+@common
+@click.option("--schema", metavar="NAME", help="Read every record by this schema (else recognised).")
+@click.option("--since", type=Moment(), help="Only events from this time on; those without a time count.")
+@click.option("--until", type=Moment(), help="Only events up to this time.")
+@click.option("--timezone", type=Zone(), default="UTC", help="Zone of times that name none (default UTC).")
+@click.option("--as-of", type=Day(), help="Day on which suppressions expire or not (default today, UTC).")
+@click.option("-j", "--jobs", type=click.IntRange(1, 256), help="Processes (default: one for each core).")
+@click.option("--each", is_flag=True, help="One finding an event, not one a victim and endpoint.")
+@click.option(
+    "--merge", is_flag=True, help="Read all captures as one, in the order of time (rotated, several sensors)."
+)
+@click.option("--engine", type=click.Choice(("auto", "local")), default="auto", help="Where to run (here).")
+def scan(paths: tuple[str, ...], **options: Any) -> int:
+    """Search logs and packet captures for IMDS use: files, folders, - for standard input; compressed or not.
+
+    What a file is, is recognised by content. Findings come with the stage the impersonation reached, who asked,
+    who answered, where it stands, and what to do next.
+    """
+    # Nothing in a scan makes reference cycles; the collector would walk all open incidents again and again.
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 1000)
+    run = _scan_of(paths, options)
+    counted = skipped = 0
+    threshold = STAGE_RANK[options["fail_on"] or STAGES[0]]
+    from imdswatch.finding import Finding
+
+    with sink_of(options) as sink:
+        for result in run.results():
+            if isinstance(result, Finding):
+                sink.finding(result)
+                counted += result.suppressed_by is None and STAGE_RANK[result.stage] >= threshold
+            else:
+                sink.skipped(result)
+                skipped += 1
+        sink.close(run.summary)
+    return FOUND if counted else SKIPPED if skipped else 0
+
+
+def _scan_of(paths: tuple[str, ...], options: dict[str, Any]) -> Scan:
+    from imdswatch.rule import load_rules
+    from imdswatch.scan.judging import Window
+    from imdswatch.scan.run import Scan
+    from imdswatch.scan.work import Options
+    from imdswatch.schema import load_schemas
+
+    if options["output"] is not None:
+        _refuse_to_overwrite(paths, options["output"])
+    rules = load_rules(options["rules"])
+    schemas = load_schemas(options["schemas"])
+    if options["schema"] is not None and options["schema"] not in schemas.names:
+        raise UsageError(f"there is no schema `{options['schema']}`", help="`imdswatch schemas` lists them")
+    if None not in (options["since"], options["until"]) and options["since"] > options["until"]:
+        raise UsageError("`--since` is later than `--until`", help="no event can lie between them")
+    site = site_of(options, rules)
+    chosen = Options(
+        rules=rules,
+        site=site,
+        schemas=schemas,
+        schema=options["schema"],
+        window=Window(options["since"], options["until"]),
+        timezone=options["timezone"],
+        jobs=options["jobs"] or len(os.sched_getaffinity(0)),
+        each=options["each"],
+        merge=options["merge"],
+    )
+    return Scan(paths, chosen, _progress(paths, options))
+
+
+def _progress(paths: tuple[str, ...], options: dict[str, Any]) -> Callable[[int], None] | None:
+    if options["quiet"] or sys.stderr is None or not sys.stderr.isatty():
+        return None
+    from imdswatch.report.progress import progress_bar
+
+    return progress_bar(paths, sys.stderr, [sys.stdout])
+
+
+def _refuse_to_overwrite(paths: tuple[str, ...], output: Path) -> None:
+    """Raise UsageError if the output is one of the files to be read: opening it would empty it."""
+    for path in paths:
+        if path != "-" and output.exists() and os.path.exists(path) and os.path.samefile(path, output):
+            raise UsageError("the output would replace what is to be read", file=path)
