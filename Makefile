@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCKS := requirements.lock requirements-dev.lock
 
-.PHONY: demo test check golden docs bench lock conformance fuzz clean check-static
+.PHONY: demo test check golden docs bench lock engines conformance fuzz clean check-static
 
 $(VENV)/run.stamp: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "imdswatch needs Python 3.11 or newer")'
@@ -47,8 +47,22 @@ bench: $(VENV)/dev.stamp  ## speed and memory as ratios measured in one run
 	.cache/references/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r tests/reference_tenzir.lock
 	touch $@
 
-conformance: $(VENV)/dev.stamp .cache/references/stamp  ## the heavy proofs: 10 million prefilter cases, random rules by SQLite and Tenzir
+.cache/kusto/stamp: tests/engines/kusto/package-lock.json
+	mkdir -p .cache/kusto && cp tests/engines/kusto/package.json tests/engines/kusto/package-lock.json .cache/kusto/
+	cd .cache/kusto && npm ci --silent --no-audit --no-fund --ignore-scripts
+	touch $@
+
+.cache/esql/stamp: $(VENV)/run.stamp tests/engines/elastic/esql.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --ignore-requires-python --require-hashes --upgrade --target .cache/esql -r tests/engines/elastic/esql.lock
+	touch $@
+
+engines: .cache/esql/stamp  ## engines that judge exported queries and are no Python packages, where npm is there
+	if command -v npm >/dev/null; then $(MAKE) .cache/kusto/stamp; else echo "no npm here: Microsoft's binder is left out"; fi
+
+conformance: $(VENV)/dev.stamp .cache/references/stamp engines  ## the heavy proofs: 10 million prefilter cases, random rules by SQLite and Tenzir
 	IMDSWATCH_CASES=10000000 $(BIN)/python -m pytest -q tests/test_prefilter.py tests/test_references.py
+	IMDSWATCH_CONFORMANCE=1 $(BIN)/python -m pytest -q tests/test_conformance.py tests/test_conformance_engines.py tests/test_conformance_lucene.py
+	$(BIN)/python tests/conformance/measure.py
 	if command -v suricata >/dev/null; then IMDSWATCH_SURICATA=1 $(BIN)/python -m pytest -q tests/test_export_suricata.py; else echo "no suricata here: make test checked its committed record"; fi
 
 .cache/fuzz/stamp: $(VENV)/dev.stamp fuzz/atheris.lock

@@ -25,9 +25,8 @@ NAMES = {
 _HEAD = """\
 # Conformance: do the exported queries mean what the rules mean?
 
-Written by `python tests/conformance/measure.py` with `src` and `tests` on the path; the engines are packages of PyPI and
-npm that tests/conformance/judges.py names, in no lock yet, so `make test` does not measure it anew. The figures are of the
-commit that holds this page.
+`make conformance` measures all of it and writes this page; `make test` measures a fixed part anew, with the same engines, and
+fails where a figure differs.
 
 {events} events of [the corpus](../tests/conformance/corpus.yml) (every spelling of the endpoint and of its paths, near misses,
 missing, empty and several-valued fields, VLANs, translation, answers and refusals, responders, names) are written as
