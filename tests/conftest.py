@@ -14,4 +14,3 @@ settings.register_profile(
 )
 settings.register_profile("random", deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("IMDSWATCH_HYPOTHESIS", "fixed"))
-
