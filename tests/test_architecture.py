@@ -22,6 +22,7 @@ BELOW = {
     "report": set(),
     "siem": {"layouts"},
     "probe": set(),
+    "host": set(),
 }
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "base", "manager", "misc", "handler"}
 

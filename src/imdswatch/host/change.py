@@ -1,0 +1,19 @@
+"""One change that closes a cell of the audit's matrix: the seam between `checks`, which names it, and what makes it.
+
+`data/host/changes.yml` holds a sentence for each slug, for people; `text` of a `Change` is that sentence with the
+place filled in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What to do, and to which file below the root ("" where no single file holds it)."""
+
+    slug: str
+    """A key of `data/host/changes.yml`."""
+    path: str
+    text: str
