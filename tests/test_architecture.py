@@ -19,6 +19,7 @@ BELOW = {
     "layouts": set(),
     "wire": set(),
     "scan": {"read", "layouts", "wire"},
+    "watch": {"read", "layouts", "wire", "scan"},
     "report": set(),
     "siem": {"layouts"},
     "probe": set(),
