@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCKS := requirements.lock requirements-dev.lock
 
-.PHONY: demo test check golden docs bench lock engines conformance fuzz clean check-static
+.PHONY: demo test check golden docs bench lock engines conformance fuzz clients clean check-static
 
 $(VENV)/run.stamp: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "imdswatch needs Python 3.11 or newer")'
@@ -72,10 +72,22 @@ conformance: $(VENV)/dev.stamp .cache/references/stamp engines  ## the heavy pro
 fuzz: .cache/fuzz/stamp  ## fuzz the readers of captures until ten million executions and no new edge in the last million
 	$(BIN)/python fuzz/run.py --record $(FUZZ)
 
+CLIENTS := .cache/clients
+LOCKED := tests/clients
+
+$(CLIENTS)/stamp: $(wildcard $(LOCKED)/*)
+	for name in python aws; do $(PYTHON) -m venv $(CLIENTS)/$$name && $(CLIENTS)/$$name/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCKED)/$$name.lock || exit 1; done
+	mkdir -p $(CLIENTS)/node && cp $(LOCKED)/package.json $(LOCKED)/package-lock.json $(CLIENTS)/node
+	if command -v npm >/dev/null; then cd $(CLIENTS)/node && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error; else echo "no npm here: the JavaScript clients will be missing"; fi
+	touch $@
+
+clients: $(CLIENTS)/stamp  ## real AWS clients for the rehearsal (installed, not started)
+
 lock: $(VENV)/dev.stamp  ## resolve the dependencies anew
 	$(BIN)/pip install --quiet pip-tools
 	$(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --strip-extras --allow-unsafe -o requirements.lock pyproject.toml
 	$(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --strip-extras --allow-unsafe -c requirements.lock -o requirements-dev.lock requirements-dev.in
+	for name in python aws; do $(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --strip-extras --allow-unsafe -o $(LOCKED)/$$name.lock $(LOCKED)/$$name.in || exit 1; done
 
 clean:
 	rm -rf $(VENV) .cache bench/out

@@ -24,6 +24,7 @@ BELOW = {
     "siem": {"layouts"},
     "probe": set(),
     "host": set(),
+    "lab": set(),
 }
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "base", "manager", "misc", "handler"}
 
