@@ -174,7 +174,6 @@ def _resource(query: Query, rule: Mapping[str, Any]) -> dict[str, Any]:
             "alertDetailsOverride": rule["alertDetailsOverride"],
             "eventGroupingSettings": rule["eventGroupingSettings"],
             "incidentConfiguration": {"createIncident": True, "groupingConfiguration": grouping},
-            "alertRuleTemplateName": None,
         },
     }
 
