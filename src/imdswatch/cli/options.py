@@ -15,7 +15,7 @@ import click
 
 from imdswatch.finding import STAGES
 
-FORMATS = ("text", "ndjson", "csv")
+FORMATS = ("text", "ndjson", "csv", "ocsf", "ecs")
 
 
 class Moment(click.ParamType):  # type: ignore[type-arg]

@@ -14,6 +14,9 @@ from imdswatch.cli.output import sink_of
 from imdswatch.cli.site import site_of
 from imdswatch.finding import STAGE_RANK, STAGES
 
+FORMATS = ("text", "ndjson", "ocsf", "ecs")
+"""Those that carry a verdict."""
+
 
 @click.command(
     epilog="Examples: imdswatch probe | imdswatch probe --endpoint http://10.0.0.5:1338 | "
@@ -29,7 +32,7 @@ from imdswatch.finding import STAGE_RANK, STAGES
 @click.option("--via-proxy", metavar="URL", help="Ask through this HTTP proxy, as botocore would.")
 @click.option("--site", type=click.Path(path_type=Path), metavar="FILE", help="Accounts, responders (TOML).")
 @click.option("--as-of", type=Day(), help="Day on which suppressions expire or not (default today, UTC).")
-@click.option("--format", "form", type=click.Choice(("text", "ndjson")), default="text", show_default=True)
+@click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="PATH", help="Write here.")
 @click.option("--show-suppressed", is_flag=True, help="List what the site file suppresses, too.")
 @click.option("--fail-on", type=click.Choice(STAGES), metavar="STAGE", help=FAIL_ON)

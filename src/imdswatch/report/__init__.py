@@ -16,6 +16,8 @@ SINKS = {
     "text": "imdswatch.report.text",
     "ndjson": "imdswatch.report.ndjson",
     "csv": "imdswatch.report.csv",
+    "ocsf": "imdswatch.report.ocsf",
+    "ecs": "imdswatch.report.ecs",
     "verdicts": "imdswatch.report.verdicts",
 }
 """Format and the module whose `Sink` writes it, imported when it is asked for: rich is slow to import."""
