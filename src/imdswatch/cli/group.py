@@ -12,6 +12,7 @@ COMMANDS = {
     "scan": "imdswatch.cli.scan:scan",
     "export": "imdswatch.cli.export:export",
     "probe": "imdswatch.cli.probe:probe",
+    "lab": "imdswatch.cli.lab:lab",
     "rules": "imdswatch.cli.rules:rules",
     "schemas": "imdswatch.cli.schemas:schemas",
 }
