@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 STATES = ("needed", "applied", "reverted", "left-alone")
-"""What became of an edit: only shown; made; taken back; not taken back, because somebody else changed the file since."""
+"""What became of an edit: only shown; made; taken back; not taken back, because somebody else changed it since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,8 @@ class Edit:
     link: bool = False
     mode: int = 0o644
     """Of a new file; one that exists keeps its own."""
+    optional: bool = False
+    """Somebody else's file of which there are many: where it cannot be edited, the rest is done without it."""
 
     @property
     def action(self) -> str:

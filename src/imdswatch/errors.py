@@ -6,7 +6,8 @@ The tree:
     ├── UsageError              the command line asks for something that cannot be
     ├── SiteError               the site file is wrong
     ├── RuleError               a Sigma rule is invalid, or uses what this program cannot run
-    └── SchemaError             a schema file is invalid
+    ├── SchemaError             a schema file is invalid
+    └── HostError               a host cannot be changed as asked; nothing of it was changed
 
 "Could not look at this input" is no error but a result: `imdswatch.finding.Skipped`.
 """
@@ -48,3 +49,7 @@ class RuleError(ImdswatchError):
 
 class SchemaError(ImdswatchError):
     """A schema file is invalid."""
+
+
+class HostError(ImdswatchError):
+    """A host cannot be changed as asked; what was changed already has been put back."""

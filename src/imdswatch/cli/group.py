@@ -13,6 +13,7 @@ COMMANDS = {
     "export": "imdswatch.cli.export:export",
     "probe": "imdswatch.cli.probe:probe",
     "lab": "imdswatch.cli.lab:lab",
+    "harden": "imdswatch.cli.harden:harden",
     "rules": "imdswatch.cli.rules:rules",
     "schemas": "imdswatch.cli.schemas:schemas",
 }

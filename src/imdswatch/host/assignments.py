@@ -20,7 +20,9 @@ _PAM = re.compile(r"(?m)^[ \t]*(?:export )?([A-Za-z_][A-Za-z0-9_]*)=([^\n#]*)")
 _SHELL_NAME = re.compile(r"(?:(?<=[\s;&|(])|\A)([A-Za-z_][A-Za-z0-9_]*)=")
 _SHELL_WORD = re.compile(r"(?:'[^']*'|\"(?:[^\"\\]|\\.)*\"|\\.|[^\s;&|<>()'\"\\])*", re.DOTALL)
 _COMMENT = re.compile(r"[ \t]*#")
-_DIRECTIVE = re.compile(r"(?m)^[ \t]*(DefaultEnvironment|Environment)[ \t]*=((?:[^\n\\]|\\.|\\\n)*)", re.DOTALL)
+_DIRECTIVE = re.compile(
+    r"(?m)^[ \t]*(DefaultEnvironment|Environment)[ \t]*=((?:[^\n\\]|\\.|\\\n)*)", re.DOTALL
+)
 _WORD = re.compile(r"(?:\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|\\[^\n]|[^\s\"'\\])+", re.DOTALL)
 _QUOTES = "\"'"
 
@@ -151,7 +153,7 @@ def sets_bypass(text: str, form: str) -> bool:
 
 
 def bypass(text: str, form: str, addresses: str) -> tuple[str, list[str]]:
-    """Return the text with the addresses in every list of what goes around a proxy, and the names it could not change."""
+    """Return the text with the addresses in every list of what goes around a proxy, and the names left as they are."""
     spans, odd = [], []
     for one in assignments(text, form):
         if one.name.lower() != "no_proxy":

@@ -47,7 +47,7 @@ def _set(text: str, at: int, path: list[str], value: object) -> str:
     first = _skip(text, at + 1)
     here, members = first, []
     while text[here] != "}":
-        name, end = json.decoder.scanstring(text, here + 1)
+        name, end = _DECODER.raw_decode(text, here)
         start = _skip(text, _skip(text, end) + 1)  # over the colon
         end = _DECODER.raw_decode(text, start)[1]
         members.append((name, start, end))

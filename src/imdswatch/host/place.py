@@ -82,7 +82,9 @@ class Place:
             if not stat.S_ISREG(found.st_mode):
                 raise OSError(errno.EINVAL, "is no regular file")
             if found.st_nlink > 1:
-                raise OSError(errno.EMLINK, f"has {found.st_nlink} names (hard links), which an edit would part")
+                raise OSError(
+                    errno.EMLINK, f"has {found.st_nlink} names (hard links), which an edit would part"
+                )
             if found.st_size > LIMIT:
                 raise OSError(errno.EFBIG, f"is longer than {LIMIT} bytes")
             data = b"".join(iter(lambda: file.read(1 << 20), b""))

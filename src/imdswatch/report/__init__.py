@@ -19,6 +19,7 @@ SINKS = {
     "ocsf": "imdswatch.report.ocsf",
     "ecs": "imdswatch.report.ecs",
     "verdicts": "imdswatch.report.verdicts",
+    "edits": "imdswatch.report.edits",
 }
 """Format and the module whose `Sink` writes it, imported when it is asked for: rich is slow to import."""
 

@@ -17,8 +17,9 @@ from typing import Any, TextIO
 
 import orjson
 
+from imdswatch.edit import Command, Edit, Note
 from imdswatch.finding import Evidence, Finding, Skipped, Summary
-from imdswatch.report import clock, escape
+from imdswatch.report import clock, edits, escape
 from imdswatch.verdict import Reason, Verdict
 
 FORMAT = "imdswatch/1"
@@ -55,6 +56,29 @@ class Sink:
     def verdict(self, verdict: Verdict) -> None:
         """Write what stands at one endpoint."""
         self._write(verdict_document(verdict))
+
+    def edit(self, edit: Edit, state: str) -> None:
+        """Write one edit of a host's file; its diff has no secrets."""
+        self._write(edit_document(edit, state))
+
+    def reverted(self, path: str, state: str, reason: str) -> None:
+        """Write what became of one path in a revert."""
+        self._write(
+            _known({"format": FORMAT, "type": "edit", "path": path, "state": state, "reason": reason})
+        )
+
+    def command(self, command: Command, state: str) -> None:
+        """Write one command of a live host."""
+        words = list(command.words)
+        self._write(
+            _known(
+                {"format": FORMAT, "type": "command", "slug": command.slug, "words": words, "state": state}
+            )
+        )
+
+    def note(self, note: Note) -> None:
+        """Write what a person should do by hand."""
+        self._write(_known({"format": FORMAT, "type": "note", "slug": note.slug, "text": note.text}))
 
     def close(self, summary: Summary) -> None:
         """Write the summary."""
@@ -192,6 +216,21 @@ def verdict_document(verdict: Verdict) -> dict[str, object]:
             "reasons": [_reason(reason) for reason in verdict.reasons],
             "advice": verdict.advice,
             "notes": verdict.notes,
+        }
+    )
+
+
+def edit_document(edit: Edit, state: str) -> dict[str, object]:
+    """Return an edit as plain JSON values; `diff` is a unified diff with what may be a secret cut."""
+    return _known(
+        {
+            "format": FORMAT,
+            "type": "edit",
+            "slugs": edit.slugs,
+            "path": edit.path,
+            "action": edit.action,
+            "state": state,
+            "diff": "".join(f"{line}\n" for line in edits.diff(edit)),
         }
     )
 

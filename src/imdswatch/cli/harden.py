@@ -1,0 +1,137 @@
+"""`imdswatch harden`: make a host so that AWS tools on it ask no impostor; show it first, do it, take it back."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from imdswatch.cli.codes import FOUND, SKIPPED
+from imdswatch.cli.output import sink_of
+from imdswatch.errors import UsageError
+
+BLOCKS = ("nft", "routes", "none")
+
+
+@click.command(
+    epilog="Examples: imdswatch harden | imdswatch harden --apply | imdswatch harden --revert | "
+    "imdswatch harden --root /mnt/image --skip block-endpoint"
+)
+@click.option(
+    "--root",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    default="/",
+    show_default=True,
+    metavar="DIR",
+    help="The root of the host's files.",
+)
+@click.option("--apply", "applied", is_flag=True, help="Do it, not only show it.")
+@click.option("--revert", "reverted", is_flag=True, help="Take back all that was done, exactly.")
+@click.option("--only", multiple=True, metavar="SLUG", help="Only this remedy; may be given again.")
+@click.option("--skip", multiple=True, metavar="SLUG", help="Not this remedy; may be given again.")
+@click.option(
+    "--block", type=click.Choice(BLOCKS), help="How to block the network (default: what the host has)."
+)
+@click.option(
+    "--force", is_flag=True, help="Also on EC2; with --revert: also over what others changed since."
+)
+@click.option("--format", "form", type=click.Choice(("text", "ndjson")), default="text", show_default=True)
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="PATH", help="Write here.")
+@click.option("-q", "--quiet", is_flag=True, help="No notes.")
+@click.option("-v", "--verbose", is_flag=True, help="Show the trace of our own bugs.")
+def harden(**options: Any) -> int:
+    """Show what would keep AWS tools on this host from asking an impostor, as a diff; with --apply, do it.
+
+    Sets AWS_EC2_METADATA_DISABLED where services and logins read it, keeps SSM Agent and cloud-init from an EC2
+    identity, lets nothing for the two addresses go to a proxy, and blocks them on the network. Exits with 1 if changes
+    are needed, with 0 if none are or all were made. What stood there before is kept in /var/lib/imdswatch/harden until
+    --revert.
+    """
+    if options["applied"] and options["reverted"]:
+        raise UsageError("`--apply` and `--revert` exclude each other")
+    if options["reverted"] and (options["only"] or options["skip"] or options["block"]):
+        raise UsageError("`--revert` takes back everything", help="leave out --only, --skip and --block")
+    options["form"] = {"text": "edits"}.get(options["form"], options["form"])
+    options["show_suppressed"] = False
+    return _revert(options) if options["reverted"] else _harden(options)
+
+
+def _harden(options: dict[str, Any]) -> int:
+    from imdswatch.edit import Note
+    from imdswatch.finding import Summary
+    from imdswatch.host.catalogue import catalogue
+    from imdswatch.host.harden import Hardener
+    from imdswatch.host.plan import chosen, plan, without
+    from imdswatch.host.tree import open_tree
+
+    started = time.monotonic()
+    root, applied = options["root"], options["applied"]
+    known = catalogue()
+    remedies = chosen(known, options["only"], options["skip"])
+    on_ec2 = _on_ec2(root)
+    if on_ec2 and applied and not options["force"]:
+        raise UsageError(
+            "this is an EC2 instance: its own tools need the metadata service that this would cut off",
+            help="`--force` does it all the same; the EC2 API can switch the service off for the instance",
+        )
+    with Hardener(open_tree(root), root) as hardener:
+        notes = []
+        if applied and hardener.recover():
+            notes.append(Note("", "an earlier run was cut off; what it had done was taken back first"))
+        elif not applied and hardener.unfinished():
+            notes.append(Note("", "an earlier run was cut off: --apply begins anew, --revert takes it back"))
+        if on_ec2:
+            notes.append(Note("", "this is an EC2 instance: --apply refuses without --force"))
+        planned = plan(open_tree(root), known, remedies, options["block"])
+        obstacles = hardener.obstacles([one for one in planned.edits if one.optional or not applied])
+        planned = without(planned, obstacles)
+        commands = hardener.commands(planned)
+        if applied and (planned.edits or commands):
+            hardener.apply(planned.edits, commands, planned.block)
+    state = "applied" if applied else "needed"
+    with sink_of(options) as sink:
+        for edit in planned.edits:
+            sink.edit(edit, state)
+        for command in commands:
+            sink.command(command, state)
+        for note in () if options["quiet"] else (*notes, *planned.notes):
+            sink.note(note)
+        for skipped in planned.skipped:
+            sink.skipped(skipped)
+        sink.close(
+            Summary(
+                sources=planned.looked,
+                findings=len(planned.edits),
+                skipped=len(planned.skipped),
+                seconds=time.monotonic() - started,
+            )
+        )
+    needed = bool(planned.edits or commands) and not applied
+    return FOUND if needed else SKIPPED if planned.skipped else 0
+
+
+def _revert(options: dict[str, Any]) -> int:
+    from imdswatch.finding import Summary
+    from imdswatch.host.harden import Hardener
+    from imdswatch.host.tree import open_tree
+
+    started = time.monotonic()
+    with Hardener(open_tree(options["root"]), options["root"]) as hardener:
+        done = hardener.revert(options["force"])
+    with sink_of(options) as sink:
+        for path in done.paths:
+            sink.reverted(path, "reverted", "")
+        for path, why in done.left.items():
+            sink.reverted(path, "left-alone", why)
+        sink.close(
+            Summary(sources=len(done.paths), skipped=len(done.left), seconds=time.monotonic() - started)
+        )
+    return SKIPPED if done.left else 0
+
+
+def _on_ec2(root: Path) -> bool:
+    from imdswatch.probe.machine import machine
+
+    return machine(frozenset(), root).is_amazon is True

@@ -1,0 +1,107 @@
+"""The network block on the running host itself: which commands make it, and which take it away.
+
+Nothing here decides to run them: `harden` does, where the root is `/`. What stands is asked before anything is taken
+away, so a revert may come twice, or after a reboot. Sources: nft(8), ip-route(8), systemctl(1).
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from imdswatch.errors import HostError
+
+UNIT = "imdswatch-block.service"
+_FIRST = "169.254.169.254/32"
+_SECOND = "fd00:ec2::254/128"
+_SECONDS = 60
+_LONGEST = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One piece of a block: `there` ends with 0 and prints something where it stands."""
+
+    there: tuple[str, ...]
+    make: tuple[str, ...]
+    undo: tuple[str, ...]
+
+
+def has_systemd() -> bool:
+    """Say whether systemd runs this host (sd_booted(3))."""
+    return os.path.isdir("/run/systemd/system")
+
+
+def has_ipv6() -> bool:
+    """Say whether this kernel has IPv6; without it there is nothing to route."""
+    return os.path.exists("/proc/net/if_inet6")
+
+
+def parts(kind: str, programs: Mapping[str, str], rules: str) -> tuple[Part, ...]:
+    """Return the pieces of a kind of block; `rules` is the path of the nft file."""
+    if kind == "nft":
+        nft = programs["nft"]
+        table = ("table", "inet", "imdswatch")
+        return (Part((nft, "list", *table), (nft, "-f", rules), (nft, "delete", *table)),)
+    ip = programs["ip"]
+    families: list[tuple[tuple[str, ...], str]] = [((), _FIRST)]
+    if has_ipv6():
+        families.append((("-6",), _SECOND))
+    return tuple(
+        Part(
+            (ip, *six, "route", "show", "unreachable", to),
+            (ip, *six, "route", "replace", "unreachable", to),
+            (ip, *six, "route", "del", "unreachable", to),
+        )
+        for six, to in families
+    )
+
+
+def stands(part: Part) -> bool:
+    """Say whether a piece is in force."""
+    code, out = _run(part.there)
+    return code == 0 and bool(out.strip())
+
+
+def undo(kind: str, programs: Mapping[str, str], rules: str) -> str:
+    """Take a block away where it stands, and return "", or say why it could not be."""
+    if has_systemd():
+        _run(("systemctl", "stop", UNIT))  # the unit may never have begun: what counts is what stands
+    for part in parts(kind, programs, rules):
+        if stands(part):
+            code, out = _run(part.undo)
+            if code != 0:
+                return _failure(part.undo, code, out)
+    return ""
+
+
+def run(words: Sequence[str]) -> None:
+    """Run one command to its end; raises HostError with what it said."""
+    code, out = _run(words)
+    if code != 0:
+        raise HostError(_failure(words, code, out), help="nothing was changed")
+
+
+def _failure(words: Sequence[str], code: int, out: str) -> str:
+    said = " ".join(out.split())[:_LONGEST]
+    return f"`{' '.join(words)}` failed with {code}: {said or 'it said nothing'}"
+
+
+def _run(words: Sequence[str]) -> tuple[int, str]:
+    try:
+        done = subprocess.run(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=_SECONDS,
+            check=False,
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"},
+        )
+    except subprocess.TimeoutExpired:
+        return 124, f"it did not end within {_SECONDS} s"
+    except OSError as error:
+        return 127, (error.strerror or str(error)).lower()
+    return done.returncode, done.stdout.decode("utf-8", "replace")
