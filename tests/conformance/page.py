@@ -105,7 +105,7 @@ def _summary(language: str, found: Mapping[str, Any]) -> str:
 
 def _language(language: str, found: Mapping[str, Any]) -> list[str]:
     out = []
-    versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
+    versions = ", ".join(f"{name} {number}" for name, number in sorted(found["versions"].items()))
     for schema in dict.fromkeys(name.split(" | ")[1] for name in found["own"]):
         of_sites = {name.split(" | ")[3] for name in found["own"] if name.split(" | ")[1] == schema}
         out += [
