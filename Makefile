@@ -63,6 +63,7 @@ conformance: $(VENV)/dev.stamp .cache/references/stamp engines  ## the heavy pro
 	IMDSWATCH_CASES=10000000 $(BIN)/python -m pytest -q tests/test_prefilter.py tests/test_references.py
 	IMDSWATCH_CONFORMANCE=1 $(BIN)/python -m pytest -q tests/test_conformance.py tests/test_conformance_engines.py tests/test_conformance_lucene.py
 	$(BIN)/python tests/conformance/measure.py
+	$(BIN)/python tests/conformance/check_places.py
 	if command -v suricata >/dev/null; then IMDSWATCH_SURICATA=1 $(BIN)/python -m pytest -q tests/test_export_suricata.py; else echo "no suricata here: make test checked its committed record"; fi
 
 .cache/fuzz/stamp: $(VENV)/dev.stamp fuzz/atheris.lock
