@@ -12,7 +12,8 @@ Longer than most: which octets go to which parser, and what becomes of an exchan
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from copy import deepcopy
 from typing import Any
 
 from imdswatch import clients
@@ -36,10 +37,11 @@ _Flow = tuple[str | None, int | None, str | None, int | None]
 
 
 class Connections:
-    """The TCP connections of one capture."""
+    """The TCP connections of one capture; a live sensor is told of each that something came of (`touched`)."""
 
-    def __init__(self, steps: Steps, lookups: Lookups) -> None:
+    def __init__(self, steps: Steps, lookups: Lookups, touched: Callable[[Talk], None] | None = None) -> None:
         self._tcp = Tcp()
+        self._touched = touched
         self._steps, self._lookups = steps, lookups
         self._talks: dict[int, Talk] = {}
         self._flows: dict[_Flow, Talk] = {}
@@ -55,6 +57,34 @@ class Connections:
         talk = self._flows.get((packet.src, packet.sport, packet.dst, packet.dport))
         if talk is not None:
             talk.acknowledge(packet)
+        if self._touched is not None:
+            if talk is not None:
+                self._touched(talk)
+            for number in {event.connection.number for event in events}:
+                if number in self._talks:
+                    self._touched(self._talks[number])
+
+    # -- for a live sensor, to which no end of the capture comes ---------------------------------------------------
+
+    def expire(self, now: float, silent: float) -> Iterator[Observed]:
+        """Yield what is left of connections that are over, or silent for so many seconds of capture time."""
+        for event in self._tcp.expire(now, silent):
+            yield from self._event(event)
+
+    def hurry(self, talk: Talk) -> Iterator[Observed]:
+        """Yield what waits for packets that may never be seen."""
+        for event in self._tcp.hurry(talk.connection):
+            yield from self._event(event)
+
+    def so_far(self, talk: Talk, *, cut: bool) -> Iterator[Observed]:
+        """Yield what would be told of a connection if the capture ended now; it goes on as if nobody had asked.
+
+        Of a response whose end is missing only that there is one, unless `cut`: its rest may say something else.
+        Dialogues learn of it, which they may: it is what happened.
+        """
+        if self._talks.get(talk.connection.number) is talk:
+            shown = deepcopy(talk, {id(talk.connection): talk.connection})
+            yield from self._rest(shown, finished=False, cut=cut)
 
     def end(self) -> Iterator[Observed]:
         """Yield what is left: the capture is over."""
@@ -142,11 +172,24 @@ class Connections:
         name = talk.hello.read()
         if name is not None and talk.hello.packet is not None:
             yield from self._server_name(talk, name, talk.hello.packet)
-        for parsers in (talk.parsers, talk.inner):
-            for reading, parser in parsers.items():
-                yield from self._told(talk, reading, parser.close(finished=how == "fin"))
         if talk.dns is not None:
             yield from self._lookups_of(talk)
+        yield from self._rest(talk, finished=how == "fin")
+        del self._talks[talk.connection.number]
+        self._let_go(talk)
+        client, server = talk.connection.sides
+        flow = (client.ip, client.port, server.ip, server.port)
+        if self._flows.get(flow) is talk:
+            del self._flows[flow]
+
+    def _rest(self, talk: Talk, *, finished: bool, cut: bool = True) -> Iterator[Observed]:
+        """Yield what only the end of a connection shows: requests without response, and that it was there at all."""
+        for parsers in (talk.parsers, talk.inner):
+            for reading, parser in parsers.items():
+                found = parser.close(finished=finished)
+                yield from self._told(
+                    talk, reading, found if cut else [Exchange(one.request, None) for one in found]
+                )
         if talk.held is not None:
             yield self._tunnel_to_endpoint(talk, *talk.held)
         if talk.concerns and not talk.exchanges:
@@ -157,12 +200,6 @@ class Connections:
                 self._name_responder(dialogue, fields)
                 fields["step"] = Step.CONNECT
             yield Observed(fields, talk.connection.first.frame.number)
-        del self._talks[talk.connection.number]
-        self._let_go(talk)
-        client, server = talk.connection.sides
-        flow = (client.ip, client.port, server.ip, server.port)
-        if self._flows.get(flow) is talk:
-            del self._flows[flow]
 
     # -- memory --------------------------------------------------------------------------------------------------
 
@@ -189,7 +226,9 @@ class Connections:
             self._let_go(oldest)
 
     def _let_go(self, talk: Talk) -> None:
-        if self._holding[talk.endpoint].pop(talk.connection.number, None) is not None:
+        number, holding = talk.connection.number, self._holding[talk.endpoint]
+        if holding.get(number) is talk:
+            del holding[number]
             self._held -= talk.held_octets
             talk.held_octets = 0
 

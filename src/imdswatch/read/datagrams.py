@@ -40,17 +40,15 @@ class _Asked:
 
 
 class Lookups:
-    """DNS queries joined to their answers."""
+    """DNS queries joined to their answers, for which they wait `patience` seconds of capture time."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience: float = _PATIENCE) -> None:
+        self._patience = patience
         self._waiting: Recent[_Lookup, _Asked] = Recent(_MOST)
 
     def take(self, packet: Packet, message: dns.Dns) -> Iterator[Observed]:
         """Take one message that a packet carried; yield what is known now, older lookups first."""
-        now = packet.frame.time
-        while (first := self._waiting.oldest()) is not None and _late(first[1].packet.frame.time, now):
-            self._waiting.pop(first[0])
-            yield from _lookup(first[1].packet, first[1].names)
+        yield from self.expire(packet.frame.time)
         if not message.response:
             key = (packet.src, packet.sport, packet.dst, packet.dport, message.id, message.queries)
             if self._waiting.get(key) is None:  # else sent again
@@ -76,6 +74,15 @@ class Lookups:
                 dns_answer=message.answers,
             )
 
+    def expire(self, now: float | None) -> Iterator[Observed]:
+        """Yield the lookups that waited long enough."""
+        while (first := self._waiting.oldest()) is not None and self._late(first[1].packet.frame.time, now):
+            self._waiting.pop(first[0])
+            yield from _lookup(first[1].packet, first[1].names)
+
+    def _late(self, asked: float | None, now: float | None) -> bool:
+        return asked is not None and now is not None and now - asked > self._patience
+
     def end(self) -> Iterator[Observed]:
         """Yield the lookups that nobody answered."""
         for asked in self._waiting.drain():
@@ -88,10 +95,6 @@ def _about_endpoint(packet: Packet, **fields: Any) -> Observed:
     if named_endpoint(fields["dns_query"]) or not ENDPOINTS.isdisjoint(fields["dns_answer"]):
         found.fields["step"] = Step.RESOLVE
     return found
-
-
-def _late(asked: float | None, now: float | None) -> bool:
-    return asked is not None and now is not None and now - asked > _PATIENCE
 
 
 def _lookup(packet: Packet, names: tuple[str, ...], answers: tuple[str, ...] = ()) -> Iterator[Observed]:

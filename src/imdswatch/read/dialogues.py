@@ -44,11 +44,14 @@ class Dialogues:
     def __init__(self) -> None:
         self._fragments = Fragments()
         self._steps = Steps()
-        self._lookups = Lookups()
         self._datagrams = Datagrams()
-        self._connections = Connections(self._steps, self._lookups)
+        self._lookups, self._connections = self._open()
         self._copies: Recent[tuple[object, ...], float] = Recent(_MOST)
         self._refusals: Recent[Quoted, bool] = Recent(_MOST)
+
+    def _open(self) -> tuple[Lookups, Connections]:
+        lookups = Lookups()
+        return lookups, Connections(self._steps, lookups)
 
     def push(self, frame: Frame) -> list[Observed]:
         """Take one frame; return the events that it completes."""

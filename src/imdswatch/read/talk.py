@@ -129,6 +129,15 @@ class Talk:
             )
         return found
 
+    @property
+    def waits(self) -> bool:
+        """Whether only more packets, or the end, show what becomes of it."""
+        if self.concerns and not self.exchanges:
+            return True
+        return self.held is not None or any(
+            parser.waits for parser in (*self.parsers.values(), *self.inner.values())
+        )
+
     def count(self, event: Data | Gap) -> None:
         """Count octets of a direction, once whatever the readings."""
         if event.reading:
@@ -232,6 +241,8 @@ class Talk:
             if left and not self.endpoint:
                 return {}  # what it sent is no HTTP, so nobody can say that it answered this
             return {"resp_bytes": left, "answered": left > 0}
+        if not exchange.request.target.startswith(("/", "*")):
+            return {}  # a proxy acknowledges, which may have refused it by itself
         mark: Packet = exchange.request.mark
         acked = self.acked_since(mark.ack, None if following is None else following.ack)
         # The last octet acknowledged may be a FIN's.

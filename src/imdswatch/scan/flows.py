@@ -44,6 +44,16 @@ class Selection:
 
     def push(self, packets: Packets) -> Iterator[Frame]:
         """Look at the packets of one buffer; yield the chosen ones of the buffer that is held back longest."""
+        held = self._looked(packets)
+        self._held.append(held)
+        self._unsettled.append(held)
+        if len(self._unsettled) > HELD // 2:
+            self._settle()
+        if len(self._held) > HELD:
+            yield from self._chosen(self._held.popleft())
+
+    def _looked(self, packets: Packets) -> Held:
+        """Look at the packets of one buffer, and note which of them and which flows are wanted."""
         starts, ends = _bounds(packets)
         found = columns(packets.octets, starts, ends, _by_link(packets))
         with memoryview(packets.octets) as view:
@@ -61,12 +71,7 @@ class Selection:
             self._slowly(packets.frame(index))
         held = Held(packets, found, chosen)
         self._requests.mark(held, sign)
-        self._held.append(held)
-        self._unsettled.append(held)
-        if len(self._unsettled) > HELD // 2:
-            self._settle()
-        if len(self._held) > HELD:
-            yield from self._chosen(self._held.popleft())
+        return held
 
     def end(self) -> Iterator[Frame]:
         """Yield what is held back."""

@@ -30,6 +30,8 @@ class Flows:
     """Keys of flows, with a table that tells most others apart at once; of too many the older half is forgotten."""
 
     def __init__(self) -> None:
+        self.count = 0
+        """How many were ever added."""
         self._known: dict[int, None] = {}
         self._table = np.zeros(_TABLE, np.bool_)
 
@@ -42,6 +44,7 @@ class Flows:
         fresh = [key for key in keys if key and key not in known]
         if not fresh:
             return
+        self.count += len(fresh)
         known.update(dict.fromkeys(fresh))
         if len(known) > MOST:
             fresh = list(known)[MOST // 2 :]
@@ -93,7 +96,7 @@ class Requests:
     """
 
     def __init__(self, search: Search, flows: Flows) -> None:
-        self._search, self._flows = search, flows
+        self.search, self._flows = search, flows
         self._asking = Flows()
         self._reached: dict[int, int] = {}
         self._used: set[tuple[int, int]] = set()
@@ -111,7 +114,7 @@ class Requests:
         words = np.ndarray((len(octets) - 3,), ">u4", octets, 0, (1,))
         last = words[ends - 4]
         ended = (last == _BLANK_LINE) | (last & 0xFFFF == 0x0A0A)
-        rare, search = [], self._search
+        rare, search = [], self.search
         for row, start, end, begin, is_ended, is_sign, is_cut, is_small in zip(
             rows.tolist(), starts.tolist(), ends.tolist(), words[starts].tolist(), ended.tolist(),
             signs[rows].tolist(), found.cut[rows].tolist(), small[rows].tolist(), strict=True,
@@ -164,7 +167,7 @@ class Requests:
             self._used.add((direction, reached))
             joined += place[0].segment(place[1])
             reached = number + len(joined) & 0xFFFFFFFF
-        if self._search.touches(bytes(joined)):
+        if self.search.touches(bytes(joined)):
             self._take(held, [row])
         return work
 

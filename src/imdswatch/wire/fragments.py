@@ -132,6 +132,15 @@ class Fragments(Generic[Context]):
         gone, self._gone = self._gone, []
         return gone
 
+    def expire(self, now: float, seconds: float) -> Iterator[Partial[Context]]:
+        """Give up the datagrams that began so long ago, of those touched longest ago; for a live sensor."""
+        while self._datagrams:
+            key, oldest = next(iter(self._datagrams.items()))
+            if oldest.since is None or now - oldest.since <= seconds:
+                break
+            self._give_up(key)
+        yield from self.gone()
+
     def end(self) -> Iterator[Partial[Context]]:
         """Give up every datagram: the capture is over."""
         while self._datagrams:

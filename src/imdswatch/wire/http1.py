@@ -62,6 +62,11 @@ class Conversation:
             return False
         return None
 
+    @property
+    def waits(self) -> bool:
+        """Whether a request was seen and the end of its response was not."""
+        return self._asked is not None or bool(self._outstanding)
+
     def feed(self, direction: int, octets: bytes, mark: Any) -> list[Exchange]:
         """Take octets of a direction (0: from the client) in order; `mark` comes back with what begins in them."""
         if self.tunnel:

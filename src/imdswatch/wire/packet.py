@@ -139,6 +139,11 @@ def flush(fragments: Fragments) -> Sequence[Packet]:
     return _given_up(list(fragments.end()))
 
 
+def expire(fragments: Fragments, now: float, seconds: float) -> Sequence[Packet]:
+    """Return what is known of the datagrams that began `seconds` ago and are not whole; for a live sensor."""
+    return _given_up(list(fragments.expire(now, seconds)))
+
+
 def decode_ip(data: bytes) -> Quoted | None:
     """Read the IP packet that an ICMP error quotes; eight octets behind its header are enough (RFC 792)."""
     end = len(data)

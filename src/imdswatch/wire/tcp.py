@@ -36,6 +36,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from itertools import chain
+from math import inf
 from typing import Literal
 
 from imdswatch.address import ENDPOINTS
@@ -60,7 +61,7 @@ class _Live:
     """A connection that is open, with the state that only its reassembly needs."""
 
     __slots__ = (
-        "closed_at", "connection", "early", "held", "how", "key", "patient", "queue", "readings", "streams",
+        "closed_at", "connection", "early", "held", "how", "key", "last", "patient", "queue", "readings", "streams",
     )  # fmt: skip
 
     def __init__(self, key: _Key, connection: Connection, queue: OrderedDict[int, _Live]) -> None:
@@ -74,6 +75,8 @@ class _Live:
         self.queue = queue
         self.how: Literal["fin", "reset"] | None = None
         self.closed_at: float | None = None
+        self.last: float | None = None
+        """When its last packet was captured."""
 
     def fits(self, packet: Packet, direction: int) -> bool:
         """Say whether a packet's numbers are near to where the two sides are."""
@@ -119,6 +122,7 @@ class Tcp:
         connection = live.connection
         side = connection.sides[direction]
         _account(connection, side, packet)
+        live.last = packet.frame.time
         if live.queue is not self._closing:
             live.queue.move_to_end(connection.number)
         mine, other = live.streams[direction], live.streams[1 - direction]
@@ -154,10 +158,25 @@ class Tcp:
         self._bound(live, events)
         return events
 
-    def expire(self, now: float) -> list[Event]:
-        """Return the connections whose lingering is over; for a live sensor while no packet comes."""
+    def expire(self, now: float, silent: float = inf) -> list[Event]:
+        """Close the connections whose lingering is over, and those silent for so long; for a live sensor."""
         events: list[Event] = []
         self._expire(now, events)
+        for queue in (self._quiet, self._busy):
+            while queue:
+                live = next(iter(queue.values()))
+                if live.last is None or now - live.last <= silent:
+                    break
+                self._close(live, "idle", events)
+        return events
+
+    def hurry(self, connection: Connection) -> list[Event]:
+        """Take up what waits for packets that it acknowledges: none came for a while. For a live sensor."""
+        events: list[Event] = []
+        for queue in (self._quiet, self._busy, self._closing):
+            live = queue.get(connection.number)
+            if live is not None and live.early:
+                self._release(live, events, now=True)
         return events
 
     def end(self) -> list[Event]:

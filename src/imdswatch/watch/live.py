@@ -1,0 +1,133 @@
+"""An interface as a feed: packets become events as in a scan of a capture, but at once and without end.
+
+With the kernel's filter (`read.sieve`) only what concerns the endpoint comes up; with `everything` all packets come.
+Both are searched as those of a capture are (`scan.following`), and open dialogues told early (`read.prompt`).
+Evidence names packets by their number since the interface was opened.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+
+from imdswatch.event import complete
+from imdswatch.finding import Skipped
+from imdswatch.read.bpf import Instruction
+from imdswatch.read.live import Live
+from imdswatch.read.observed import Observed
+from imdswatch.read.prompt import Prompt
+from imdswatch.read.ring import Captured
+from imdswatch.read.sieve import everything as all_packets
+from imdswatch.read.sieve import sieve
+from imdswatch.scan.captures import CaptureSearch
+from imdswatch.scan.following import SETTLED, Following
+from imdswatch.scan.text import Outcome
+from imdswatch.watch.feed import Counts
+from imdswatch.watch.judgement import Judgement
+from imdswatch.wire.frame import Frame
+
+RING = 64 << 20
+"""Octets of the ring of an interface: a tenth of a second at 5 Gbit/s."""
+_READS = 4  # of the ring at one turn, so that other feeds have theirs
+_MOST_HOSTS = 64
+"""Hosts with served credentials whose use of them the kernel's filter looks for; the last ones, in order of address."""
+
+
+class LiveFeed:
+    """One interface; raises UsageError where it cannot be watched."""
+
+    def __init__(
+        self, judgement: Judgement, interface: str, *, everything: bool = False, octets: int = RING
+    ) -> None:
+        self._judgement, self._everything = judgement, everything
+        self._hosts: tuple[str, ...] = ()
+        self._generation = judgement.generation
+        self._prompt = Prompt()
+        search = CaptureSearch(judgement.conditions, judgement.later).search
+        self._following = None if search is None else Following(search)
+        self._live = Live(interface, self._filter, octets)
+        self.name = self._live.name
+        self._observed: list[Observed] = []
+        self._skipped: list[Skipped] = []
+        self._counts = Counts()
+        self._records = self._bytes = self._events = 0
+        self._last: float | None = None
+
+    def _filter(self, linktype: int) -> tuple[Instruction, ...]:
+        return all_packets() if self._everything else sieve(linktype, self._hosts[:_MOST_HOSTS])
+
+    def _adapt(self, outcome: Outcome, now: float) -> None:
+        """Search for what is wanted now: rules have changed, or who was served credentials."""
+        judgement = self._judgement
+        hosts = tuple(sorted(judgement.victims))
+        if hosts == self._hosts and judgement.generation == self._generation:
+            return
+        self._hosts, self._generation = hosts, judgement.generation
+        self._live.filter(self._filter)
+        search = CaptureSearch(judgement.conditions, judgement.later, hosts or None).search
+        if search is None:
+            self._following = None
+        elif self._following is None:
+            self._following = Following(search)
+        else:
+            for frame in self._following.search_for(search):
+                self._take(outcome, self._prompt.push(frame, now))
+
+    def fileno(self) -> int | None:
+        """Return what select() waits on, None while the interface is gone."""
+        return self._live.fileno()
+
+    def read(self, outcome: Outcome) -> None:
+        """Judge the packets that are there, and what waited long enough."""
+        for _ in range(_READS):
+            packets = self._live.read()
+            if packets is None:
+                break
+            self._records += len(packets)
+            outcome.lines += len(packets)
+            now = time.monotonic()
+            for frame in self._chosen(packets, now):
+                self._take(outcome, self._prompt.push(frame, now))
+            self._last = packets.when(len(packets) - 1)
+        observed, self._observed = self._observed, []
+        self._take(outcome, observed)
+        self._adapt(outcome, time.monotonic())
+        skipped, self._skipped = self._skipped, []
+        for one in skipped:
+            outcome.skip(one)
+
+    def _chosen(self, packets: Captured, now: float) -> Iterator[Frame]:
+        size = sum(packets.ends) - sum(packets.starts)
+        self._bytes += size
+        if self._following is None:
+            return map(packets.frame, range(len(packets)))
+        return self._following.take(packets, now)
+
+    def _take(self, outcome: Outcome, observed: Iterable[Observed]) -> None:
+        for one in observed:
+            self._events += 1
+            self._judgement.take(outcome.incidents, complete(one.fields), self.name, "packet", one.number)
+
+    def tick(self, now: float) -> None:
+        """Let time pass for dialogues and the interface."""
+        if self._following is not None:
+            for frame in self._following.settle(now):
+                self._observed += self._prompt.push(frame, now)
+        self._observed += self._prompt.tick(now)
+        self._skipped += self._live.check(now)
+
+    def finish(self, outcome: Outcome) -> None:
+        """Judge what only the end shows: nothing more is read."""
+        if self._following is not None:
+            now = time.monotonic() + SETTLED
+            for frame in self._following.settle(now):
+                self._take(outcome, self._prompt.push(frame, now))
+        self._take(outcome, self._prompt.end())
+
+    def counts(self) -> Counts:
+        """Return what was seen so far."""
+        return Counts(self._records, self._bytes, self._live.drops, self._events, self._last)
+
+    def close(self) -> None:
+        """Give the interface back."""
+        self._live.close()
