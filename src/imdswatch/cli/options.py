@@ -15,7 +15,7 @@ import click
 
 from imdswatch.finding import STAGES
 
-FORMATS = ("text", "ndjson", "csv", "ocsf", "ecs")
+FORMATS = ("text", "ndjson", "csv", "ocsf", "ecs", "html")
 
 
 class Moment(click.ParamType):  # type: ignore[type-arg]

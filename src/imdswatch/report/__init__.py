@@ -18,6 +18,7 @@ SINKS = {
     "csv": "imdswatch.report.csv",
     "ocsf": "imdswatch.report.ocsf",
     "ecs": "imdswatch.report.ecs",
+    "html": "imdswatch.report.html",
     "verdicts": "imdswatch.report.verdicts",
     "edits": "imdswatch.report.edits",
 }

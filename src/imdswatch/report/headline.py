@@ -10,8 +10,8 @@ import math
 from typing import NamedTuple
 
 from imdswatch.finding import CONFIDENCES, SEVERITIES, STAGES, Summary
+from imdswatch.report.digest import ACCOUNTS, HOSTS, Digest
 from imdswatch.report.escape import visible
-from imdswatch.report.text import ACCOUNTS, HOSTS, Digest
 
 _SENTENCES = {
     "credentials-used": "Credentials served to {who}, and then used.",

@@ -19,10 +19,10 @@ from rich.text import Text
 
 from imdswatch.finding import STAGE_RANK, Finding, Summary
 from imdswatch.report.cells import fold, place, say
+from imdswatch.report.digest import Digest
 from imdswatch.report.escape import visible
 from imdswatch.report.headline import Headline, headline, looked, plural
 from imdswatch.report.table import LEAST, STAGE_STYLES, table
-from imdswatch.report.text import Digest
 
 Section = list[RenderableType]
 """Parts one below the other; sections are set apart by an empty line."""

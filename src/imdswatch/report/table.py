@@ -11,11 +11,12 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from imdswatch import address, event
+from imdswatch import address
 from imdswatch.finding import STAGE_RANK, STAGES, Finding
 from imdswatch.report import clock
 from imdswatch.report.cells import fold, labelled, lines, place, say
 from imdswatch.report.headline import plural
+from imdswatch.report.names import endpoint
 
 STAGE_STYLES = {
     "credentials-used": "bold white on red",
@@ -105,18 +106,8 @@ def _victim(finding: Finding) -> Text:
     return lines(*names, labelled("VLAN ", get("vlan")), client)
 
 
-def _endpoint(finding: Finding) -> str:
-    """Return what was asked: an endpoint's address if any is named, else the custom endpoint."""
-    host, ip = finding.request.get("host"), finding.responder.get("ip")
-    for candidate in (ip, host):
-        named = event.named_endpoint(candidate) if isinstance(candidate, str) else None
-        if named is not None:
-            return named
-    return str(host or ip or "")
-
-
 def _responder(finding: Finding) -> Text:
-    asked, get = _endpoint(finding), finding.responder.get
+    asked, get = endpoint(finding), finding.responder.get
     ip = get("ip")
     own = ip if ip and str(ip) not in (asked, address.split_port(asked)[0]) else None
     answerers = lines(
