@@ -1,7 +1,6 @@
 """Findings and what could not be looked at are written here, one module per format.
 
-A sink writes to the handle it was given (text, UTF-8, opened with `newline=""`), and never flushes or
-closes it.
+A sink writes to the handle it was given (text, UTF-8, `newline=""`), and never flushes or closes it.
 """
 
 from __future__ import annotations
@@ -37,5 +36,5 @@ def open_sink(format: str, handle: TextIO, *, color: bool, show_suppressed: bool
     """Return the sink of a format or raise UsageError; only text heeds `color`, `width` (None: unknown)."""
     if format not in SINKS:
         raise UsageError(f"there is no output format {format!r}", help=f"choose one of: {', '.join(SINKS)}")
-    sink = import_module(SINKS[format]).Sink
-    return cast("Sink", sink(handle, color=color, show_suppressed=show_suppressed, width=width))
+    make = import_module(SINKS[format]).Sink
+    return cast("Sink", make(handle, color=color, show_suppressed=show_suppressed, width=width))
