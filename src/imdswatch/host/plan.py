@@ -16,7 +16,7 @@ from imdswatch.errors import UsageError
 from imdswatch.finding import Skipped
 from imdswatch.host import assignments, cloudinit, jsonedit
 from imdswatch.host.catalogue import Catalogue, Remedy, Step
-from imdswatch.host.tree import LIMIT, Tree
+from imdswatch.host.tree import LIMIT, Kind, Tree
 
 PROGRAMS: Mapping[str, tuple[str, ...]] = {
     "nft": ("/usr/sbin/nft", "/sbin/nft", "/usr/bin/nft"),
@@ -273,6 +273,8 @@ class _Planner:
             data = None
             if meta is not None and meta.size > LIMIT:
                 self._tree.skip(path, f"is longer than {LIMIT} bytes, and is not edited")
+            elif meta is not None and meta.kind is Kind.FOLDER:
+                self._tree.skip(path, "is a folder, where a file belongs")
             else:
                 data = self._tree.read_bytes(path)
             draft = self._drafts[place] = _Draft(before=data, after=data)
