@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -93,7 +94,7 @@ class Closed:
     def names(self, path: str) -> list[tuple[str, Kind]]:
         raise PermissionError(13, "Permission denied")
 
-    def read(self, path: str, limit: int) -> bytes:
+    def open(self, path: str) -> BinaryIO:
         raise PermissionError(13, "Permission denied")
 
 

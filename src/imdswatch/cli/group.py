@@ -14,6 +14,7 @@ COMMANDS = {
     "probe": "imdswatch.cli.probe:probe",
     "lab": "imdswatch.cli.lab:lab",
     "harden": "imdswatch.cli.harden:harden",
+    "audit": "imdswatch.cli.audit:audit",
     "rules": "imdswatch.cli.rules:rules",
     "schemas": "imdswatch.cli.schemas:schemas",
 }

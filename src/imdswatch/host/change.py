@@ -6,14 +6,6 @@ place filled in.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from imdswatch.matrix import Change
 
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What to do, and to which file below the root ("" where no single file holds it)."""
-
-    slug: str
-    """A key of `data/host/changes.yml`."""
-    path: str
-    text: str
+__all__ = ["Change"]

@@ -12,10 +12,12 @@ import os
 import stat
 from collections import OrderedDict
 from pathlib import Path
+from typing import BinaryIO
 
 from imdswatch.host.tree import Kind, Meta
 
 _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _OPEN = 64
 """Folders that stay open, so that a walk does not open every path from the root."""
 _GONE = (errno.ENOENT, errno.ENOTDIR)
@@ -60,22 +62,14 @@ class FolderStore:
         finally:
             os.close(descriptor)
 
-    def read(self, path: str, limit: int) -> bytes:
-        """Return the first bytes of a regular file."""
+    def open(self, path: str) -> BinaryIO:
+        """Return a regular file to read and to seek in."""
         parent, _, name = path.rpartition("/")
-        descriptor = os.open(
-            name,
-            os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC,
-            dir_fd=self._folder(parent),
-        )
-        with os.fdopen(descriptor, "rb", buffering=0) as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise OSError(errno.EINVAL, "changed while it was read")
-            chunks, left = [], limit
-            while left > 0 and (chunk := file.read(min(left, 1 << 20))):  # files of /proc come in pieces
-                chunks.append(chunk)
-                left -= len(chunk)
-        return b"".join(chunks)
+        descriptor = os.open(name, _FILE, dir_fd=self._folder(parent))
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise OSError(errno.EINVAL, "changed while it was read")
+        return os.fdopen(descriptor, "rb")
 
     def _folder(self, path: str) -> int:
         """Return a descriptor of a folder, opened name by name from the nearest folder that is still open."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from imdswatch.errors import UsageError
 from imdswatch.finding import Skipped
@@ -59,8 +59,8 @@ class Store(Protocol):
     def names(self, path: str) -> list[tuple[str, Kind]]:
         """Return the entries of a folder, in any order."""
 
-    def read(self, path: str, limit: int) -> bytes:
-        """Return the first bytes of a regular file."""
+    def open(self, path: str) -> BinaryIO:
+        """Return a regular file to read and to seek in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,20 +132,35 @@ class Tree:
         meta = self.meta(path)
         return meta is not None and meta.kind is Kind.FOLDER
 
-    def read_bytes(self, path: str, limit: int = LIMIT) -> bytes | None:
-        """Return the content of a file; of a longer one the whole lines within `limit` bytes, and that is kept."""
+    def open(self, path: str) -> BinaryIO | None:
+        """Return a regular file to read and to seek in; the caller closes it."""
         found = self.resolve(path)
-        meta = self.meta(path) if found is not None else None
+        meta = self.meta(found) if found is not None else None
         if found is None or meta is None or meta.kind is Kind.FOLDER:
             return None
         if meta.kind is not Kind.FILE:
             self.skip(path, "is no regular file")
             return None
         try:
-            data = self._store.read(found, limit + 1)
+            return self._store.open(found)
         except OSError as error:
             self.skip(path, _reason(error))
             return None
+
+    def read_bytes(self, path: str, limit: int = LIMIT) -> bytes | None:
+        """Return the content of a file; of a longer one the whole lines within `limit` bytes, and that is kept."""
+        file = self.open(path)
+        if file is None:
+            return None
+        chunks, left = [], limit + 1
+        try:
+            with file:
+                while left > 0 and (chunk := file.read(min(left, 1 << 20))):  # files of /proc come in pieces
+                    chunks.append(chunk)
+                    left -= len(chunk)
+        except OSError as error:
+            self.skip(path, _reason(error))
+        data = b"".join(chunks)
         if len(data) > limit:
             self.skip(path, f"is longer than {limit} bytes; the rest is not judged", f"byte {limit}")
             data = data[: data.rfind(b"\n", 0, limit) + 1]

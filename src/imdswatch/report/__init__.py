@@ -20,6 +20,8 @@ SINKS = {
     "html": "imdswatch.report.html",
     "verdicts": "imdswatch.report.verdicts",
     "edits": "imdswatch.report.edits",
+    "matrix-text": "imdswatch.report.matrix_text",
+    "matrix-ndjson": "imdswatch.report.matrix_ndjson",
 }
 """Format and the module whose `Sink` writes it, imported when it is asked for: rich is slow to import."""
 
