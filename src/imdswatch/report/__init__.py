@@ -11,18 +11,9 @@ from typing import Protocol, TextIO, cast
 from imdswatch.errors import UsageError
 from imdswatch.finding import Finding, Skipped, Summary
 
-SINKS = {
-    "text": "imdswatch.report.text",
-    "ndjson": "imdswatch.report.ndjson",
-    "csv": "imdswatch.report.csv",
-    "ocsf": "imdswatch.report.ocsf",
-    "ecs": "imdswatch.report.ecs",
-    "html": "imdswatch.report.html",
-    "verdicts": "imdswatch.report.verdicts",
-    "edits": "imdswatch.report.edits",
-    "matrix-text": "imdswatch.report.matrix_text",
-    "matrix-ndjson": "imdswatch.report.matrix_ndjson",
-}
+_OF_FINDINGS = ("text", "ndjson", "csv", "ocsf", "ecs", "html", "verdicts", "edits")
+_OF_AUDITS = ("matrix_text", "matrix_ndjson")
+SINKS = {name: f"imdswatch.report.{name}" for name in (*_OF_FINDINGS, *_OF_AUDITS)}
 """Format and the module whose `Sink` writes it, imported when it is asked for: rich is slow to import."""
 
 
