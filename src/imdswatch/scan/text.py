@@ -148,6 +148,8 @@ class TextScan:
             done = self._line_end(buffer, 0, length)
             self._record(bytes(buffer[: min(done, _HEAD)]), 1, untouched=not ends or ends[0] > done)
         for end in ends:
+            if self._everything:
+                break
             if end <= done:
                 continue
             start = buffer.rfind(b"\n", done, end - 1) + 1 or done
@@ -156,6 +158,10 @@ class TextScan:
             done = self._line_end(buffer, end - 1, length)
             counted = start
             self._record(bytes(buffer[start:done]), line + 1)
+        if self._everything:  # the last record showed that the search does not see what follows
+            self._lines = line + count_newlines(buffer, counted, done)
+            self._every_line(buffer, length, done)
+            return
         self._lines = line + count_newlines(buffer, counted, length)
         if block.last and length and buffer[length - 1] != 0x0A:
             self._lines += 1
@@ -165,8 +171,7 @@ class TextScan:
         """Return the offset after the line that holds offset `at`."""
         return buffer.find(b"\n", at, length) + 1 or length
 
-    def _every_line(self, buffer: bytearray, length: int) -> None:
-        start = 0
+    def _every_line(self, buffer: bytearray, length: int, start: int = 0) -> None:
         while start < length:
             end = self._line_end(buffer, start, length)
             self._lines += 1
@@ -202,6 +207,8 @@ class TextScan:
             if not untouched or self._everything:
                 self._look.take(self._outcome.incidents, complete(result.fields), self._name, "line", line)
             return
+        if isinstance(result, Header) and result.schema in self._prefilter.blind:
+            self._everything = True
         if isinstance(result, Header) or untouched:
             return
         if isinstance(result, Malformed):
