@@ -10,7 +10,7 @@ import click
 
 from imdswatch.cli.codes import FOUND, SKIPPED
 from imdswatch.cli.output import sink_of
-from imdswatch.errors import UsageError
+from imdswatch.errors import HostError, UsageError
 
 BLOCKS = ("nft", "routes", "none")
 
@@ -87,7 +87,13 @@ def _harden(options: dict[str, Any]) -> int:
         planned = plan(open_tree(root), known, remedies, options["block"])
         obstacles = hardener.obstacles([one for one in planned.edits if one.optional or not applied])
         planned = without(planned, obstacles)
-        commands = hardener.commands(planned)
+        try:
+            commands = hardener.commands(planned)
+        except HostError as error:
+            if applied:
+                raise
+            commands = ()  # who may not see the rules of the network may still see the files
+            planned = without(planned, {"the network block": f"cannot be looked at: {error.what}"})
         if applied and (planned.edits or commands):
             hardener.apply(planned.edits, commands, planned.block)
     state = "applied" if applied else "needed"

@@ -101,7 +101,7 @@ class Hardener:
         with _errors():
             entries = tuple(map(self._entry, edits))
             record = self._journal.begin(entries, self._missing(edits), block if commands else "")
-        finished = False
+        finished, ran = False, False
         try:
             with _errors():
                 for folder in record.folders:
@@ -111,12 +111,14 @@ class Hardener:
                         self._place.put(entry.path, entry.after, entry.beside, entry.before)
                 for command in commands:
                     live.run(command.words)
+                    ran = True
                 self._journal.finish(record)
                 finished = True
         finally:
             if not finished:
                 with _errors():
-                    self._take_back(record, force=False)
+                    # What failed at once made nothing; asking what stands might fail for the same reason.
+                    self._take_back(record if ran else replace(record, block=""), force=False)
 
     def revert(self, force: bool = False) -> Reverted:
         """Take back every run, the last one first; `force` overwrites what somebody else changed since."""
@@ -140,9 +142,10 @@ class Hardener:
                 name: next((path for path in known if os.path.exists(path)), known[0])
                 for name, known in PROGRAMS.items()
             }
-            why = live.undo(record.block, programs, RULES)
-            if why:
-                left["the network block"] = why
+            try:
+                live.undo(record.block, programs, RULES)
+            except HostError as error:
+                left["the network block"] = f"may still stand: {error.what}"
         for entry in reversed(record.entries):
             parent = entry.path.rpartition("/")[0]
             try:
@@ -166,7 +169,10 @@ class Hardener:
             except OSError as error:
                 left[folder] = f"cannot be removed: {_reason(error)}"
         if record.block and self._live and live.has_systemd():
-            live.run(("systemctl", "daemon-reload"))
+            try:
+                live.run(("systemctl", "daemon-reload"))
+            except HostError as error:
+                kept[live.UNIT] = f"is gone, but systemd does not know it yet: {error.what}"
         if not left:
             self._journal.drop(record)
         return Reverted(tuple(paths), left | kept, 1)

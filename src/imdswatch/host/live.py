@@ -22,9 +22,10 @@ _LONGEST = 500
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One piece of a block: `there` ends with 0 and prints something where it stands."""
+    """One piece of a block: `there` lists what stands, and has the text `shown` in it where this piece does."""
 
     there: tuple[str, ...]
+    shown: str
     make: tuple[str, ...]
     undo: tuple[str, ...]
 
@@ -44,14 +45,15 @@ def parts(kind: str, programs: Mapping[str, str], rules: str) -> tuple[Part, ...
     if kind == "nft":
         nft = programs["nft"]
         table = ("table", "inet", "imdswatch")
-        return (Part((nft, "list", *table), (nft, "-f", rules), (nft, "delete", *table)),)
+        return (Part((nft, "list", "tables"), " ".join(table), (nft, "-f", rules), (nft, "delete", *table)),)
     ip = programs["ip"]
     families: list[tuple[tuple[str, ...], str]] = [((), _FIRST)]
     if has_ipv6():
         families.append((("-6",), _SECOND))
     return tuple(
         Part(
-            (ip, *six, "route", "show", "unreachable", to),
+            (ip, *six, "route", "show", "type", "unreachable", "exact", to),
+            "unreachable",
             (ip, *six, "route", "replace", "unreachable", to),
             (ip, *six, "route", "del", "unreachable", to),
         )
@@ -60,33 +62,26 @@ def parts(kind: str, programs: Mapping[str, str], rules: str) -> tuple[Part, ...
 
 
 def stands(part: Part) -> bool:
-    """Say whether a piece is in force."""
-    code, out = _run(part.there)
-    return code == 0 and bool(out.strip())
+    """Say whether a piece is in force; raises HostError where that cannot be found out."""
+    return part.shown in run(part.there)
 
 
-def undo(kind: str, programs: Mapping[str, str], rules: str) -> str:
-    """Take a block away where it stands, and return "", or say why it could not be."""
+def undo(kind: str, programs: Mapping[str, str], rules: str) -> None:
+    """Take a block away where it stands; raises HostError."""
     if has_systemd():
         _run(("systemctl", "stop", UNIT))  # the unit may never have begun: what counts is what stands
     for part in parts(kind, programs, rules):
         if stands(part):
-            code, out = _run(part.undo)
-            if code != 0:
-                return _failure(part.undo, code, out)
-    return ""
+            run(part.undo)
 
 
-def run(words: Sequence[str]) -> None:
-    """Run one command to its end; raises HostError with what it said."""
+def run(words: Sequence[str]) -> str:
+    """Run one command to its end and return what it said; raises HostError with that where it fails."""
     code, out = _run(words)
     if code != 0:
-        raise HostError(_failure(words, code, out), help="nothing was changed")
-
-
-def _failure(words: Sequence[str], code: int, out: str) -> str:
-    said = " ".join(out.split())[:_LONGEST]
-    return f"`{' '.join(words)}` failed with {code}: {said or 'it said nothing'}"
+        said = " ".join(out.split())[:_LONGEST]
+        raise HostError(f"`{' '.join(words)}` failed with {code}: {said or 'it said nothing'}")
+    return out
 
 
 def _run(words: Sequence[str]) -> tuple[int, str]:
