@@ -26,10 +26,11 @@ def required_literal(pattern: str) -> str:
     return max(_runs(tree), key=len, default="")
 
 
-def required_literals(pattern: str) -> list[str]:
+@lru_cache(maxsize=1 << 10)
+def required_literals(pattern: str) -> tuple[str, ...]:
     """Return the literals that occur in every text the pattern matches; some may be empty."""
     tree = parser.parse(pattern)
-    return [] if tree.state.flags & re.IGNORECASE else _runs(tree)
+    return () if tree.state.flags & re.IGNORECASE else tuple(_runs(tree))
 
 
 def anchored(pattern: re.Pattern[str]) -> Callable[[str], re.Match[str] | None]:

@@ -27,8 +27,8 @@ from imdswatch.read.captures import PADDING
 from imdswatch.read.packets import Interface, Packets
 from imdswatch.wire.frame import Frame
 
-BLOCK = 1 << 18
-"""Octets of a block: two of the largest packets that segmentation offload makes fit, and most hold hundreds."""
+BLOCK = 1 << 20
+"""Octets of a block: what comes in milliseconds on a busy link, so that what is done once for a block costs little."""
 PAUSE = 8
 """Milliseconds after which a block is handed over though there is room in it."""
 MOST = 4 << 20

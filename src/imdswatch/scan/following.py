@@ -23,6 +23,7 @@ from imdswatch.wire.frame import Frame
 MOST = 256
 """Buffers that are held back: two seconds of little traffic."""
 SETTLED = 0.1
+_PASSED = 64
 
 
 class Following(Selection):
@@ -33,6 +34,7 @@ class Following(Selection):
         self._window: deque[tuple[Held, Bools]] = deque()  # with what was handed on
         self._octets = 0
         self._due: deque[tuple[float, Held]] = deque()
+        self._passed: deque[Packets] = deque(maxlen=_PASSED)
 
     def search_for(self, search: Search) -> Iterator[Frame]:
         """Look for something else from now on, and in the window; flows that are interesting stay so."""
@@ -44,9 +46,18 @@ class Following(Selection):
         self._due.clear()
         return self._wanted(again=True)
 
+    def pass_on(self, packets: Packets) -> Iterator[Frame]:
+        """Yield all of some few packets; they are looked at only if many follow."""
+        self._passed.append(packets)
+        return map(packets.frame, range(len(packets)))
+
     def take(self, packets: Packets, now: float) -> Iterator[Frame]:
         """Look at packets; yield those that can matter, and the older ones of flows that do since."""
         before = self._flows.count
+        while self._passed:
+            held = self._looked(self._passed.popleft())
+            self._window.append((held, np.ones(len(held.packets), np.bool_)))
+            self._octets += len(held.packets.octets)
         held = self._looked(packets)
         self._window.append((held, np.zeros(len(packets), np.bool_)))
         self._octets += len(packets.octets)

@@ -29,8 +29,12 @@ from imdswatch.wire.frame import Frame
 RING = 64 << 20
 """Octets of the ring of an interface: a tenth of a second at 5 Gbit/s."""
 _READS = 4  # of the ring at one turn, so that other feeds have theirs
-_MOST_HOSTS = 64
-"""Hosts with served credentials whose use of them the kernel's filter looks for; the last ones, in order of address."""
+_MOST_FILTERED, _MOST_SEARCHED = 64, 256
+"""Hosts with served credentials whose use of them is looked for, by the kernel's filter and by the search."""
+_FEW = 64
+"""Packets that passed the kernel's filter which are read at once: searching among so few costs more."""
+_ADAPT = 0.5
+"""Seconds between two changes of the search: one costs as much as reading some ten thousand packets."""
 
 
 class LiveFeed:
@@ -41,7 +45,7 @@ class LiveFeed:
     ) -> None:
         self._judgement, self._everything = judgement, everything
         self._hosts: tuple[str, ...] = ()
-        self._generation = judgement.generation
+        self._generation, self._adapted = judgement.generation, 0.0
         self._prompt = Prompt()
         search = CaptureSearch(judgement.conditions, judgement.later).search
         self._following = None if search is None else Following(search)
@@ -54,15 +58,17 @@ class LiveFeed:
         self._last: float | None = None
 
     def _filter(self, linktype: int) -> tuple[Instruction, ...]:
-        return all_packets() if self._everything else sieve(linktype, self._hosts[:_MOST_HOSTS])
+        return all_packets() if self._everything else sieve(linktype, self._hosts[:_MOST_FILTERED])
 
     def _adapt(self, outcome: Outcome, now: float) -> None:
         """Search for what is wanted now: rules have changed, or who was served credentials."""
         judgement = self._judgement
-        hosts = tuple(sorted(judgement.victims))
+        hosts = tuple(sorted(judgement.victims)[:_MOST_SEARCHED])
         if hosts == self._hosts and judgement.generation == self._generation:
             return
-        self._hosts, self._generation = hosts, judgement.generation
+        if now < self._adapted + _ADAPT:
+            return
+        self._adapted, self._hosts, self._generation = now, hosts, judgement.generation
         self._live.filter(self._filter)
         search = CaptureSearch(judgement.conditions, judgement.later, hosts or None).search
         if search is None:
@@ -101,6 +107,8 @@ class LiveFeed:
         self._bytes += size
         if self._following is None:
             return map(packets.frame, range(len(packets)))
+        if not self._everything and len(packets) <= _FEW:
+            return self._following.pass_on(packets)
         return self._following.take(packets, now)
 
     def _take(self, outcome: Outcome, observed: Iterable[Observed]) -> None:

@@ -1,0 +1,239 @@
+"""What a sensor on an interface goes through: tags, tunnels, links that come and go, loss, clocks, open dialogues."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+import pytest
+
+import frames as f
+import wires
+from imdswatch.errors import UsageError
+from imdswatch.finding import STAGES
+from imdswatch.read.live import Live
+from imdswatch.read.sieve import everything, sieve
+from imdswatch.scan.text import Outcome
+from imdswatch.watch.live import LiveFeed
+from test_live_corpus import judgement, shown
+
+pytestmark = wires.NEEDS_ROOT
+SYN = f.ip4(f.tcp(flags=f.SYN))
+
+
+@pytest.fixture
+def cable() -> Iterator[None]:
+    with wires.namespace():
+        wires.lay()
+        yield
+
+
+class Sensor:
+    """A feed and what came of it, turned by hand as the loop turns it."""
+
+    def __init__(self, *, everything: bool = False, octets: int = 2 << 20) -> None:
+        self.feed = LiveFeed(judgement(), "out0", everything=everything, octets=octets)
+        self.outcome = Outcome()
+
+    def turn(self, until: Callable[[], bool], seconds: float = 5.0) -> float:
+        """Turn until something is so; return how long it took."""
+        began = time.monotonic()
+        while not until():
+            assert time.monotonic() < began + seconds, "it did not come"
+            self.feed.tick(time.monotonic())
+            self.feed.read(self.outcome)
+            time.sleep(0.001)
+        return time.monotonic() - began
+
+    @property
+    def stage(self) -> str:
+        found = shown(self.outcome.incidents).values()
+        return max((one[0] for one in found if isinstance(one, tuple)), key=STAGES.index, default="")
+
+    @property
+    def skips(self) -> list[tuple[str, str]]:
+        return [(one.position, one.reason) for one in self.outcome.skipped]
+
+    def close(self) -> None:
+        self.feed.close()
+
+
+ROLE = "/latest/meta-data/iam/security-credentials/role"
+REQUEST = f"GET {ROLE} HTTP/1.1\r\nHost: 169.254.169.254\r\n\r\n".encode()
+DOCUMENT = b'{"Code":"Success","AccessKeyId":"ASIAIOSFODNN7EXAMPLE","SecretAccessKey":"FAKE","Token":"FAKE"}'
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(DOCUMENT)
+
+
+@pytest.mark.parametrize("all_http", [False, True])
+@pytest.mark.parametrize(
+    ("wrap", "vlan"),
+    [
+        (lambda packet: f.ethernet(packet), ()),
+        (lambda packet: f.ethernet(packet, vlans=[(0x8100, 42)]), (42,)),
+        (lambda packet: f.ethernet(packet, vlans=[(0x88A8, 100), (0x8100, 42)]), (100, 42)),
+        (lambda packet: f.ethernet(packet, vlans=[(0x8100, 7), (0x8100, 8), (0x8100, 9)]), (7, 8, 9)),
+        (lambda packet: f.ethernet(_over_udp(f.vxlan(f.ethernet(packet, vlans=[(0x8100, 42)])))), (42,)),
+        (lambda packet: f.ethernet(_over_gre(f.erspan2(f.ethernet(packet), vlan=12))), (12,)),
+        (lambda packet: f.ethernet(_over_gre(f.erspan2(f.ethernet(packet), vlan=12)), vlans=[(0x8100, 5)]), (12,)),
+    ],
+    ids=["untagged", "tag", "QinQ", "three tags", "tag in VXLAN", "ERSPAN", "ERSPAN in a tag"],
+)  # fmt: skip
+def test_vlans(cable: None, wrap: Callable[[bytes], bytes], vlan: tuple[int, ...], all_http: bool) -> None:
+    with closing(Sensor(everything=all_http)) as sensor:
+        wires.send([wrap(SYN)])
+        sensor.turn(lambda: sensor.stage == "attempted")
+        (incident,) = dict(sensor.outcome.incidents.items()).values()
+        ((_, sighting),) = incident.combos.values()
+        assert sighting.fields.get("vlan", ()) == vlan
+
+
+def _over_udp(payload: bytes) -> bytes:
+    return f.ip4(f.udp(payload, sport=9999, dport=4789), protocol=17, src="192.0.2.1", dst="192.0.2.2")
+
+
+def _over_gre(payload: bytes) -> bytes:
+    return f.ip4(payload, protocol=47, src="192.0.2.1", dst="192.0.2.2")
+
+
+def test_a_connection_that_stays_open_is_told_as_it_stands(cable: None) -> None:
+    """The stage is right after every packet, well within a second, though nothing ends the connection."""
+    talk = f.Talk()
+    with closing(Sensor()) as sensor:
+        for step, stage in (
+            (talk.handshake, "attempted"),
+            (lambda: talk.send(0, REQUEST), "requested"),
+            (lambda: talk.send(1, HEAD + DOCUMENT[:20]), "answered"),
+            (lambda: talk.send(1, DOCUMENT[20:]), "credentials-served"),
+        ):
+            talk.sent.clear()
+            step()
+            wires.send(talk.sent)
+            assert sensor.turn(lambda wanted=stage: sensor.stage == wanted) < 0.4  # type: ignore[misc]
+
+
+def test_an_answer_that_came_in_part_is_told_in_the_end(cable: None) -> None:
+    """A refusal whose rest does not come is no credentials for half a second; then it is what a cut capture says."""
+    talk = f.Talk().handshake().send(0, REQUEST).send(1, HEAD + b'{"Code": "Assume')
+    with closing(Sensor()) as sensor:
+        wires.send(talk.sent)
+        assert sensor.turn(lambda: sensor.stage == "answered") < 0.4
+        assert sensor.turn(lambda: sensor.stage == "credentials-served") > 0.2
+
+
+def test_what_was_told_early_is_not_told_again(cable: None) -> None:
+    talk = f.Talk().send(0, flags=f.SYN)
+    with closing(Sensor()) as sensor:
+        wires.send(talk.sent)
+        sensor.turn(lambda: sensor.stage == "attempted")
+        (incident,) = dict(sensor.outcome.incidents.items()).values()
+        wires.send([talk.packet(1, flags=f.RST | f.ACK)])
+        sensor.turn(lambda: sensor.feed.counts().records == 2)
+        sensor.feed.finish(sensor.outcome)
+        assert incident.count == 1
+
+
+def test_an_interface_that_goes_down_and_comes_back(cable: None) -> None:
+    with closing(Sensor()) as sensor:
+        wires.switch("out0", up=False)
+        sensor.turn(lambda: len(sensor.skips) == 1)
+        assert sensor.feed.fileno() is None or sensor.feed.counts().records == 0
+        sensor.turn(lambda: sensor.feed.fileno() is None)
+        wires.switch("out0", up=True)
+        sensor.turn(lambda: len(sensor.skips) == 2)
+        wires.send([f.ethernet(SYN)])
+        sensor.turn(lambda: sensor.stage == "attempted")
+        (gone, why), (span, what) = sensor.skips
+        since = gone.removeprefix("from ")
+        assert why == "the interface failed: network is down; nothing is seen"
+        assert span.startswith(f"from {since} to 20")
+        assert what == "the interface was away; nothing was seen"
+
+
+def test_an_interface_that_is_taken_away_and_made_anew(cable: None) -> None:
+    with closing(Sensor()) as sensor:
+        wires.cut("out0")
+        sensor.turn(lambda: sensor.feed.fileno() is None)
+        wires.lay()
+        sensor.turn(lambda: len(sensor.skips) == 2)
+        wires.send([f.ethernet(SYN)])
+        sensor.turn(lambda: sensor.stage == "attempted")
+
+
+def test_what_the_kernel_drops_is_told(cable: None) -> None:
+    """Nobody reads while more comes than the ring holds; what is missing is counted exactly, from when until when."""
+    padding = [f.ethernet(f.ip4(b"x" * 1400, dst="10.0.0.9"))] * 256
+    with closing(Sensor(everything=True)) as sensor:
+        sent = sum(wires.send(padding) for _ in range(20))
+        time.sleep(1.0)
+        sensor.turn(lambda: bool(sensor.skips))
+        counts = sensor.feed.counts()
+        assert counts.records + counts.drops == sent
+        ((span, reason),) = sensor.skips
+        assert span.startswith("from 20")
+        assert " to 20" in span
+        assert reason.startswith(f"the kernel dropped {counts.drops} of {sent} packets")
+
+
+def test_an_interface_that_is_down_from_the_start(cable: None) -> None:
+    wires.switch("out0", up=False)
+    with closing(Sensor()) as sensor:
+        sensor.turn(lambda: bool(sensor.skips))
+        assert sensor.skips[0][1] == "the interface is down; nothing is seen"
+        wires.switch("out0", up=True)
+        sensor.turn(lambda: sensor.feed.fileno() is not None)
+
+
+def test_no_such_interface(cable: None) -> None:
+    with pytest.raises(UsageError, match="there is no interface out9") as error:
+        Live("out9", lambda _: everything(), 1 << 20)
+    assert "in0, lo, out0" in error.value.help
+
+
+def test_without_permission(cable: None) -> None:
+    os.seteuid(65_534)
+    try:
+        with pytest.raises(UsageError, match="operation not permitted") as error:
+            Live("out0", lambda _: everything(), 1 << 20)
+    finally:
+        os.seteuid(0)
+    assert "CAP_NET_RAW" in error.value.help
+
+
+def test_loopback_is_seen_once(cable: None) -> None:
+    wires.switch("lo", up=True)
+    live = Live("lo", lambda _: everything(), 1 << 20)
+    with closing(live), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
+        out.sendto(b"x", ("127.0.0.1", 9))
+        time.sleep(0.05)
+        found = live.read()
+        assert found is not None
+        datagrams = [data for i in range(len(found)) if (data := found.frame(i).data)[23] == 17]
+        assert len(datagrams) == 1
+
+
+def test_a_link_without_ethernet(cable: None) -> None:
+    """A tun device, as VPNs have it: packets begin with their IP header."""
+    if not os.path.exists("/dev/net/tun"):
+        pytest.skip("no /dev/net/tun here")
+    tun = os.open("/dev/net/tun", os.O_RDWR)
+    try:
+        fcntl.ioctl(
+            tun, 0x400454CA, struct.pack("16sH22x", b"tun0", 0x1001)
+        )  # TUNSETIFF, IFF_TUN | IFF_NO_PI
+        wires.switch("tun0", up=True)
+        live = Live("tun0", sieve, 1 << 20)
+        with closing(live):
+            os.write(tun, f.ip4(f.tcp(flags=f.SYN), dst="10.0.0.9"))
+            os.write(tun, SYN)
+            time.sleep(0.05)
+            found = live.read()
+            assert found is not None
+            assert [found.frame(i).data for i in range(len(found))] == [SYN]
+            assert found.frame(0).linktype == 101
+    finally:
+        os.close(tun)
