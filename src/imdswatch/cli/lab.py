@@ -1,13 +1,14 @@
-"""`imdswatch lab`: the simulated metadata service for developers of other tools (`serve`)."""
+"""`imdswatch lab`: the attack, rehearsed (`run`), and the simulated metadata service alone (`serve`)."""
 
 from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -18,10 +19,61 @@ if TYPE_CHECKING:
     from imdswatch.lab.config import Config
     from imdswatch.lab.server import Heard
 
+T = TypeVar("T")
+
 
 @click.group()
 def lab() -> None:
     """Rehearse the attack safely, or serve a simulated metadata service on loopback."""
+
+
+@lab.command(
+    epilog="Examples: imdswatch lab run | imdswatch lab run routed-rogue proxy --client curl --keep lab.pcap"
+)
+@click.argument("names", nargs=-1, metavar="[SCENARIO...]")
+@click.option(
+    "--client", "wanted", multiple=True, metavar="NAME|all", help="Who is the victim (default: probe, ours)."
+)
+@click.option(
+    "--clients", "folder", type=click.Path(path_type=Path, file_okay=False, exists=True), metavar="DIR",
+    help="Where clients are installed: what `make clients` writes, or a virtual environment.",
+)  # fmt: skip
+@click.option("--list", "listing", is_flag=True, help="List scenarios and clients.")
+@click.option(
+    "--keep", type=click.Path(path_type=Path), metavar="FILE.pcap", help="Keep what the sensor saw."
+)
+@click.option("--format", "form", type=click.Choice(("text", "ndjson")), default="text", show_default=True)
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="PATH", help="Write here.")
+@click.option("-v", "--verbose", is_flag=True, help="Show the trace of our own bugs.")
+def run(names: tuple[str, ...], wanted: tuple[str, ...], **options: Any) -> int:
+    """Rehearse the attack in network namespaces without a way out, and see whether every alarm rings.
+
+    A victim, a rogue and a sensor are made and removed; the victim is our own client, or real ones, and never leaves.
+    Exits with 1 where an alarm is missing or false, with 3 where something could not be played.
+    """
+    from imdswatch.cli.rehearsal import rehearse
+    from imdswatch.cli.transcript import catalogue
+    from imdswatch.lab.clients import inventory
+    from imdswatch.lab.scenario import scenarios
+
+    if options["listing"]:
+        show("\n".join(catalogue(scenarios(), inventory())))
+        return 0
+    chosen = [_known(name, scenarios(), "scenario") for name in dict.fromkeys(names)] or list(
+        scenarios().values()
+    )
+    clients = (
+        list(inventory().values())
+        if "all" in wanted
+        else [_known(name, inventory(), "client") for name in dict.fromkeys(wanted or ("probe",))]
+    )
+    return rehearse(chosen, clients, options)
+
+
+def _known(name: str, table: Mapping[str, T], what: str) -> T:
+    if name not in table:
+        raise UsageError(f"there is no {what} `{name}`", help="`imdswatch lab run --list` lists them")
+    return table[name]
 
 
 @lab.command(

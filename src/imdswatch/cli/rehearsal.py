@@ -1,0 +1,98 @@
+"""Performs what `imdswatch lab run` was asked for, one after the other, and prints each as it ends."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, cast
+
+import click
+
+from imdswatch.cli import transcript
+from imdswatch.cli.codes import FOUND, SKIPPED
+from imdswatch.cli.output import Output, handle_of, unwritable, visible
+
+if TYPE_CHECKING:
+    from imdswatch.lab.clients import Client
+    from imdswatch.lab.scenario import Scenario
+    from imdswatch.lab.stage import Stage
+
+
+def rehearse(scenarios: Sequence[Scenario], clients: Sequence[Client], options: dict[str, Any]) -> int:
+    """Play all scenarios with all clients on a stage, and return the exit code; raises UsageError, `Unsafe`.
+
+    It forks: files are opened before, since the stage has a `/run` of its own.
+    """
+    from imdswatch.lab.stage import Unavailable, enter
+
+    with ExitStack() as opened:
+        keep = opened.enter_context(_open(options["keep"])) if options["keep"] is not None else None
+        handle = opened.enter_context(handle_of(options["output"]))
+        try:
+            stage = enter()
+        except Unavailable as error:
+            click.echo(visible(f"cannot rehearse here: no namespaces ({error})"), err=True)
+            click.echo("  help: as root, or where users may make namespaces (unshare -Urn)", err=True)
+            return SKIPPED
+        if isinstance(stage, int):
+            return stage
+        return _play(stage, scenarios, clients, options, cast("TextIO", Output(handle, live=True)), keep)
+
+
+def _play(
+    stage: Stage,
+    scenarios: Sequence[Scenario],
+    clients: Sequence[Client],
+    options: dict[str, Any],
+    out: TextIO,
+    keep: BinaryIO | None,
+) -> int:
+    from imdswatch.lab.clients import Missing
+    from imdswatch.lab.rehearse import perform, version
+    from imdswatch.lab.sensor import HEADER
+
+    start, results, text = time.monotonic(), Counter[str](), options["form"] == "text"
+    if keep is not None:
+        keep.write(HEADER)
+    alone: set[str] = set()  # scenarios without a victim are played once, whoever the clients are
+    for client in clients:
+        told = version(stage, client, options["folder"])
+        if isinstance(told, Missing):
+            results["skipped"] += 1
+            line = json.dumps(transcript.missing(client, told.why))
+            out.write((visible(f"SKIPPED  {client.name} is not here: {told.why}") if text else line) + "\n")
+            continue
+        for scenario in scenarios:
+            if scenario.why_not(client) or scenario.id in alone:
+                if len(scenarios) == 1 and text and scenario.asks:
+                    out.write(
+                        visible(f"{scenario.id} says nothing about {client.name}: {scenario.why_not(client)}")
+                        + "\n"
+                    )
+                continue
+            if not scenario.asks:
+                alone.add(scenario.id)
+            performance = perform(stage, scenario, client, options["folder"])
+            results["skipped" if performance.skipped else "passed" if performance.passed else "failed"] += 1
+            lines = transcript.shown(performance) if text else (transcript.as_object(performance, told),)
+            out.write("\n".join(lines) + ("\n\n" if text else "\n"))
+            if keep is not None:
+                keep.write(performance.capture)
+                keep.flush()
+    seconds = time.monotonic() - start
+    out.write(
+        (transcript.total(results, seconds) if text else json.dumps(transcript.summary(results, seconds)))
+        + "\n"
+    )
+    return FOUND if results["failed"] else SKIPPED if results["skipped"] else 0
+
+
+def _open(path: Path) -> BinaryIO:
+    try:
+        return path.open("wb")
+    except OSError as error:
+        raise unwritable(error, str(path)) from error

@@ -1,0 +1,101 @@
+"""What is rehearsed, from `data/lab/scenarios.yml`. Frozen; read once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+from imdswatch.lab.clients import Client
+
+SERVED = "served"
+"""A stage in a scenario: credentials-served for who asks for credentials, answered for who asks for something else."""
+_CREDENTIALS = ("credentials", "direct", "v1", "instance")
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """One finding that must be there. What is not in `values` is not compared; `rules` must be among its rules."""
+
+    victim: str | None
+    endpoint: str
+    stage: str
+    rules: tuple[str, ...] = ()
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One scenario; its file says what each part means. `steps` are moves and their values."""
+
+    id: str
+    text: str
+    steps: tuple[tuple[str, Mapping[str, Any]], ...]
+    asks: tuple[str, ...]
+    expect: tuple[Expected, ...]
+    needs: Mapping[str, Any]
+    vlan: int | None = None
+    silent: bool = False
+
+    def operation(self, client: Client) -> str:
+        """Return what a client does in it; empty if nothing, or if the scenario says nothing about this client."""
+        return (
+            "" if self.why_not(client) else next((one for one in self.asks if one in client.operations), "")
+        )
+
+    def why_not(self, client: Client) -> str:
+        """Return why the scenario says nothing about a client, or nothing."""
+        for number in self.needs.get("imds", ()):
+            if number not in client.imds:
+                return f"it does not speak IMDSv{number}"
+        if self.needs.get("ipv6") and not client.ipv6:
+            return "it does not use IPv6"
+        if self.needs.get("proxy") and not client.proxy:
+            return "it uses no proxy for the endpoint"
+        if self.asks and not set(self.asks) & set(client.operations):
+            return f"it cannot ask for {' or '.join(self.asks)}"
+        return ""
+
+    def expected(self, operation: str) -> tuple[Expected, ...]:
+        """Return the findings that must be there if the victim does this."""
+        return tuple(_for(one, operation in _CREDENTIALS) for one in self.expect)
+
+
+@cache
+def scenarios() -> Mapping[str, Scenario]:
+    """Return all scenarios by their id, in the order of the file."""
+    text = files("imdswatch").joinpath("data/lab/scenarios.yml").read_text(encoding="utf-8")
+    table: dict[str, dict[str, Any]] = yaml.safe_load(text)["scenarios"]
+    return {
+        name: Scenario(
+            id=name,
+            text=entry["text"],
+            steps=tuple((move, values) for step in entry["steps"] for move, values in step.items()),
+            asks=tuple(entry["asks"]),
+            expect=tuple(_expected(one) for one in entry["expect"]),
+            needs=entry.get("needs", {}),
+            vlan=entry.get("vlan"),
+            silent=entry.get("silent", False),
+        )
+        for name, entry in table.items()
+    }
+
+
+def _expected(entry: Mapping[str, Any]) -> Expected:
+    rest = {key: value for key, value in entry.items() if key not in ("victim", "endpoint", "stage", "rules")}
+    return Expected(entry["victim"], entry["endpoint"], entry["stage"], tuple(entry.get("rules", ())), rest)
+
+
+def _for(one: Expected, credentials: bool) -> Expected:
+    if one.stage != SERVED:
+        return one
+    values = (
+        one.values if credentials else {key: value for key, value in one.values.items() if key != "account"}
+    )
+    return Expected(
+        one.victim, one.endpoint, "credentials-served" if credentials else "answered", one.rules, values
+    )
