@@ -77,14 +77,16 @@ def enter() -> Stage | int:
 
 
 def _await(caretaker: int, heard: int) -> int:
+    ended = False
     try:
         with open(heard, encoding="utf-8") as told:
             why = told.read()  # ends when the stage is set, or cannot be
         code = _code(os.waitpid(caretaker, 0)[1])
-    except BaseException:
-        os.kill(caretaker, signal.SIGKILL)
-        os.waitpid(caretaker, 0)
-        raise
+        ended = True
+    finally:
+        if not ended:  # interrupted
+            os.kill(caretaker, signal.SIGKILL)
+            os.waitpid(caretaker, 0)
     if why:
         raise Unavailable(why)
     return code
