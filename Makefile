@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCKS := requirements.lock requirements-dev.lock
 
-.PHONY: demo test check golden docs bench lock engines conformance fuzz clients clean check-static
+.PHONY: delivery demo test check golden docs bench lock engines conformance fuzz clients clean check-static
 
 $(VENV)/run.stamp: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "imdswatch needs Python 3.11 or newer")'
@@ -69,6 +69,9 @@ conformance: $(VENV)/dev.stamp .cache/references/stamp engines  ## the heavy pro
 .cache/fuzz/stamp: $(VENV)/dev.stamp fuzz/atheris.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r fuzz/atheris.lock
 	mkdir -p .cache/fuzz && touch $@
+
+delivery: $(VENV)/dev.stamp  ## kill -9 of both sides at random moments over ten thousand findings
+	IMDSWATCH_KILLS=10000 $(BIN)/python -m pytest -q -s tests/test_delivery_killed.py
 
 fuzz: .cache/fuzz/stamp  ## fuzz the readers of captures until ten million executions and no new edge in the last million
 	$(BIN)/python fuzz/run.py --record $(FUZZ)

@@ -21,6 +21,7 @@ BELOW = {
     "scan": {"read", "layouts", "wire"},
     "watch": {"read", "layouts", "wire", "scan"},
     "report": set(),
+    "delivery": set(),
     "siem": {"layouts"},
     "probe": set(),
     "host": set(),

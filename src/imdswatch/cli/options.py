@@ -105,6 +105,33 @@ def common(command: Callable[..., int]) -> Callable[..., int]:
             click.option(
                 "-o", "--output", type=click.Path(path_type=Path), metavar="PATH", help="Write here."
             ),
+            click.option(
+                "--deliver",
+                "deliver",
+                multiple=True,
+                metavar="URL",
+                help="Deliver results to a receiver as well: syslog+tcp, +tls, +udp, https, file (repeatable).",
+            ),
+            click.option(
+                "--spool",
+                type=click.Path(path_type=Path),
+                metavar="DIR",
+                help="Where results wait on disk until they are delivered.",
+            ),
+            click.option(
+                "--spool-limit",
+                default="1GB",
+                show_default=True,
+                metavar="SIZE",
+                help="Room for each receiver.",
+            ),
+            click.option(
+                "--deliver-wait",
+                type=Duration(),
+                default="30s",
+                show_default=True,
+                help="How long to wait at the end for what is not delivered yet.",
+            ),
             click.option("--show-suppressed", is_flag=True, help="List what the site file suppresses, too."),
             click.option("--fail-on", type=click.Choice(STAGES), metavar="STAGE", help=FAIL_ON),
             click.option("-q", "--quiet", is_flag=True, help="No progress, no warnings."),

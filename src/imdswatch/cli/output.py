@@ -25,14 +25,26 @@ def sink_of(options: dict[str, Any], live: bool = False) -> Iterator[Any]:
         color = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         width = os.get_terminal_size(handle.fileno()).columns if terminal else None
         output = Output(handle, live)
-        yield open_sink(
+        sink = open_sink(
             options["form"],
             cast("TextIO", output),
             color=color,
             show_suppressed=options["show_suppressed"],
             width=width,
         )
+        if options.get("deliver"):
+            from imdswatch.cli.deliver import delivering
+
+            with delivering(options, sink, live) as sink:
+                yield sink
+        else:
+            yield sink
         output.flush()
+
+
+def undelivered(sink: Any) -> int:
+    """Return how many receivers of `--deliver` did not get everything; known once the sink is closed."""
+    return int(getattr(sink, "undelivered", 0))
 
 
 class ReaderGone(Exception):

@@ -13,7 +13,7 @@ import click
 
 from imdswatch.cli.codes import FOUND, SKIPPED
 from imdswatch.cli.options import Day, Moment, Zone, common
-from imdswatch.cli.output import sink_of
+from imdswatch.cli.output import sink_of, undelivered
 from imdswatch.cli.site import site_of
 from imdswatch.errors import UsageError
 from imdswatch.finding import STAGE_RANK, STAGES
@@ -62,6 +62,7 @@ def scan(paths: tuple[str, ...], **options: Any) -> int:
                 sink.skipped(result)
                 skipped += 1
         sink.close(run.summary)
+        skipped += undelivered(sink)
     return FOUND if counted else SKIPPED if skipped else 0
 
 
