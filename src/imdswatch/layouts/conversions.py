@@ -155,7 +155,8 @@ def _epoch(divisor: float) -> Reader:
             else:
                 return None
         except (ValueError, OverflowError):
-            return None
+            # A table may hold the same column as a point in time.
+            return to_time(value, clock) if kind is str and value[4:5] == "-" else None
         seconds = number / divisor
         return seconds if 0 <= seconds < 253402300800.0 else None
 

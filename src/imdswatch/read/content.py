@@ -16,7 +16,19 @@ HEAD = 64 << 10
 """How many bytes `recognise` wants to see; fewer only where the file is shorter."""
 
 Kind = Literal[
-    "empty", "text", "encoded", "gzip", "zstd", "bzip2", "xz", "zip", "tar", "capture", "unread", "binary"
+    "empty",
+    "text",
+    "encoded",
+    "gzip",
+    "zstd",
+    "bzip2",
+    "xz",
+    "zip",
+    "tar",
+    "capture",
+    "table",
+    "unread",
+    "binary",
 ]
 
 
@@ -25,7 +37,8 @@ class Content:
     """What the first bytes show.
 
     `encoding` is a Python codec name for `encoded` (text that must be transcoded) and "" otherwise; `bom`
-    counts the bytes of a byte order mark; `what` names formats we know and do not read (`unread`, `binary`).
+    counts the bytes of a byte order mark; `what` names formats we know and do not read (`unread`, `binary`), and which
+    kind of `table` it is: parquet, arrow (a file) or arrows (a stream of the same messages).
     """
 
     kind: Kind
@@ -48,12 +61,20 @@ _CAPTURE = (b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\xc3\xd4", b"\x4d\x3c\xb2\xa1", b"\xa
             b"\x34\xcd\xb2\xa1", b"\xa1\xb2\xcd\x34")  # fmt: skip
 _CAPTURE_NG = re.compile(rb"\x0a\x0d\x0d\x0a.{4}(?:\x4d\x3c\x2b\x1a|\x1a\x2b\x3c\x4d)", re.DOTALL)
 
+# What follows the mark of Parquet is a struct of Thrift's compact protocol, whose first octet is no letter.
+_TABLES: tuple[tuple[re.Pattern[bytes], str], ...] = (
+    (re.compile(rb"PAR1[\x00-\x08\x0e-\x1f]"), "parquet"),
+    (re.compile(rb"ARROW1\x00\x00"), "arrow"),
+)
+# An Arrow stream begins with a message: the mark of continuation, the length of its head, then the head itself, whose
+# first four octets are an offset inside it (Arrow columnar format, Encapsulated message format).
+_ARROWS = re.compile(rb"\xff\xff\xff\xff[^\x00].[\x00-\x0f]\x00.\x00\x00\x00", re.DOTALL)
+
 # Formats that may well hold logs but that this version does not open: always worth a word, hence `unread`.
 _UNREAD: tuple[tuple[bytes, str], ...] = (
-    (b"PAR1", "a Parquet table"),
+    (b"PARE", "an encrypted Parquet table"),
     (b"ORC", "an ORC table"),
     (b"Obj\x01", "an Avro table"),
-    (b"ARROW1\x00\x00", "an Arrow table"),
     (b"ElfFile\x00", "a Windows event log; export it as JSON"),
     (b"LPKSHHRH", "a systemd journal; pipe `journalctl -o json --file …` in"),
     (b"SQLite format 3\x00", "an SQLite database"),
@@ -113,6 +134,11 @@ def recognise(head: bytes) -> Content:
         return Content("tar")
     if head.startswith(_CAPTURE) or _CAPTURE_NG.match(head):
         return Content("capture", what="a packet capture")
+    for mark, what in _TABLES:
+        if mark.match(head):
+            return Content("table", what=what)
+    if _ARROWS.match(head):
+        return Content("table", what="arrows")
     for magic, what in _UNREAD:
         if head.startswith(magic) and (magic[-1] < 32 or magic[-1] > 126 or not _is_text(head)):
             return Content("unread", what=what)
@@ -123,9 +149,9 @@ def recognise(head: bytes) -> Content:
         return Content("binary", what="a program")
     if head.startswith(_UTF8_BOM):
         return Content("text", bom=3)
-    for mark, encoding in _BOMS:
-        if head.startswith(mark):
-            return Content("encoded", encoding=encoding, bom=len(mark))
+    for bom, encoding in _BOMS:
+        if head.startswith(bom):
+            return Content("encoded", encoding=encoding, bom=len(bom))
     if encoding := _utf16(head):
         return Content("encoded", encoding=encoding)
     return Content("text") if _is_text(head) else Content("binary", what="unknown binary data")

@@ -16,14 +16,14 @@ from imdswatch.finding import Skipped
 from imdswatch.read.captures import PADDING, packets_of
 from imdswatch.read.packets import Packets
 from imdswatch.read.sources import Ignored, Source
-from imdswatch.read.streams import Stream, open_streams
+from imdswatch.read.streams import Stream, Table, open_streams
 
 SHIFT = 40
 """Bits of a number that count packets."""
 _SIZE = 1 << 20  # octets of a buffer: several captures are open at a time
 _BEFORE = 24  # octets before a packet that are copied with it: its time stands there
 
-Other = Callable[[Stream], None]
+Other = Callable[[Stream | Table], None]
 
 
 def merged(
@@ -123,7 +123,11 @@ class _Reader:
 
     def _all(self) -> Iterator[Packets]:
         for found in open_streams(self._source):
-            if not isinstance(found, Stream):
+            if isinstance(found, Table):
+                if found.name not in self._passed:
+                    self._passed.add(found.name)
+                    self._other(found)
+            elif not isinstance(found, Stream):
                 if not self._again:
                     self._told.append(found)
             elif not found.capture:

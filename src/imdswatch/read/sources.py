@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from imdswatch.finding import Skipped
@@ -43,6 +43,15 @@ class Ignored:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class PassedOver(Ignored):
+    """A folder that was not looked into, because its name says that nothing in it is asked for."""
+
+
+Outside = Callable[[str], bool]
+"""Says of a folder met on the way that nothing in it is asked for."""
+
+
 def display(path: str | bytes) -> str:
     """Return a path as valid UTF-8; other bytes are shown as `\\xNN` (file names are bytes on Linux)."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
@@ -55,16 +64,16 @@ def why(error: OSError) -> str:
     return (error.strerror or type(error).__name__).lower()
 
 
-def walk(paths: Sequence[str]) -> Iterator[Source | Skipped | Ignored]:
-    """Yield what the given paths hold, in the order given."""
+def walk(paths: Sequence[str], outside: Outside | None = None) -> Iterator[Source | Skipped | Ignored]:
+    """Yield what the given paths hold, in the order given; of folders below them only those not `outside`."""
     for path in paths:
         if path == STDIN:
             yield Source(STDIN, None, True, None)
         else:
-            yield from _entry(path, named=True)
+            yield from _entry(path, outside)
 
 
-def _entry(path: str, *, named: bool) -> Iterator[Source | Skipped | Ignored]:
+def _entry(path: str, outside: Outside | None) -> Iterator[Source | Skipped | Ignored]:
     try:
         status = os.stat(path)
     except OSError as error:
@@ -74,9 +83,9 @@ def _entry(path: str, *, named: bool) -> Iterator[Source | Skipped | Ignored]:
         yield Skipped(display(path), "", "is no possible file name")
         return
     if stat.S_ISDIR(status.st_mode):
-        yield from _folder(path, (status.st_dev, status.st_ino))
+        yield from _folder(path, (status.st_dev, status.st_ino), outside)
     else:
-        yield _leaf(path, status, named=named)
+        yield _leaf(path, status, named=True)
 
 
 def _leaf(path: str, status: os.stat_result, *, named: bool) -> Source | Skipped:
@@ -91,7 +100,9 @@ def _leaf(path: str, status: os.stat_result, *, named: bool) -> Source | Skipped
     return Skipped(display(path), "", f"is a {kind}, not a file")
 
 
-def _folder(top: str, identity: tuple[int, int]) -> Iterator[Source | Skipped | Ignored]:
+def _folder(
+    top: str, identity: tuple[int, int], outside: Outside | None
+) -> Iterator[Source | Skipped | Ignored]:
     """Walk one folder with a stack of our own: a tree may be deeper than Python's recursion limit."""
     ancestors = {identity}
     stack = [(identity, _listing(top))]
@@ -112,6 +123,9 @@ def _folder(top: str, identity: tuple[int, int]) -> Iterator[Source | Skipped | 
             continue
         if not stat.S_ISDIR(status.st_mode):
             yield _leaf(entry, status, named=False)
+            continue
+        if outside is not None and outside(entry):
+            yield PassedOver(display(entry), "its name is of another time")
             continue
         identity = (status.st_dev, status.st_ino)
         if identity in ancestors:

@@ -1,4 +1,4 @@
-"""`open_streams` unpacks a source, by content, into the streams it holds: texts and captures.
+"""`open_streams` unpacks a source, by content, into what it holds: streams of text, captures, and tables.
 
 Guarantees: lazy, constant memory (a few 64 kB chunks per layer, and what zstd or xz need for their window, at
 most 128 MiB); members come in the order they are stored; a stream is valid until the next one is asked for.
@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from imdswatch.finding import Skipped
 from imdswatch.read.archives import Member, tar_members, zip_members
 from imdswatch.read.content import HEAD, Content, recognise
-from imdswatch.read.reader import Budget, Damage, File, Peeked, Reader
+from imdswatch.read.reader import CHUNK, Budget, Damage, File, Peeked, Reader
 from imdswatch.read.sources import Ignored, Source, why
 from imdswatch.read.unpack import Gzip, Transcoded, Zstd, bzip2, xz
 
@@ -99,8 +101,30 @@ class Stream:
         return filled
 
 
-def open_streams(source: Source) -> Iterator[Stream | Skipped | Ignored]:
-    """Yield the streams a source holds, each followed by the `Skipped` of its damage, once it was read."""
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table in columns, which is read by its index at the end: it lies in a file, open as `fd`, of `size` bytes.
+
+    `form` is what `content.recognise` called it. Valid until the next one is asked for.
+    """
+
+    name: str
+    form: str
+    fd: int
+    size: int
+    mtime: float | None
+
+    @property
+    def path(self) -> str:
+        """A path of the open file, free of letters that mean something in a pattern of file names."""
+        return f"/proc/self/fd/{self.fd}"
+
+
+def open_streams(source: Source) -> Iterator[Stream | Table | Skipped | Ignored]:
+    """Yield the streams and tables a source holds; each stream is followed by the `Skipped` of its damage.
+
+    A table that lies in an archive, is compressed or comes through a pipe is written to a temporary file.
+    """
     try:
         fd, owned = _open(source)
     except OSError as error:
@@ -148,7 +172,7 @@ class _Unpacking:
             self._whole = False
             self._reader = File(fd, None, self._budget)
 
-    def streams(self) -> Iterator[Stream | Skipped | Ignored]:
+    def streams(self) -> Iterator[Stream | Table | Skipped | Ignored]:
         """Yield what the source holds."""
         source = self._source
         yield from self._layer(source.name, self._reader, source.mtime, archives=0, packings=0, plain=True)
@@ -162,7 +186,7 @@ class _Unpacking:
         archives: int,
         packings: int,
         plain: bool,
-    ) -> Iterator[Stream | Skipped | Ignored]:
+    ) -> Iterator[Stream | Table | Skipped | Ignored]:
         peeked = Peeked(below)
         content = recognise(peeked.peek(_MAGIC))
         if content.kind != "capture":  # else do not wait for more: a pipe may bring a packet an hour
@@ -178,6 +202,8 @@ class _Unpacking:
                 yield Skipped(name, "", f"lies in {DEPTH} archives already; deeper is not read")
                 return
             yield from self._archive(name, content, peeked, archives, plain=plain)
+        elif content.kind == "table":
+            yield from self._table(name, peeked, mtime, content, plain=plain)
         elif content.kind == "unread":
             yield Skipped(name, "", f"is {content.what}")
         elif content.kind == "binary":
@@ -208,9 +234,25 @@ class _Unpacking:
             origin=content.bom if path else 0,
         )
 
+    def _table(
+        self, name: str, reader: Peeked, mtime: float | None, content: Content, *, plain: bool
+    ) -> Iterator[Table | Skipped]:
+        if plain and self._whole:
+            yield Table(name, content.what, self._fd, self._size or 0, mtime)
+            return
+        with tempfile.NamedTemporaryFile(prefix="imdswatch-") as copy:  # a name, for the engine looks it up
+            try:
+                while data := reader.read(CHUNK):
+                    copy.write(data)
+            except Damage as damage:
+                damage.reported = True
+                yield Skipped(name, f"byte {reader.offset}", damage.reason)
+            copy.flush()
+            yield Table(name, content.what, copy.fileno(), copy.tell(), mtime)
+
     def _archive(
         self, name: str, content: Content, below: Peeked, archives: int, *, plain: bool
-    ) -> Iterator[Stream | Skipped | Ignored]:
+    ) -> Iterator[Stream | Table | Skipped | Ignored]:
         if content.kind == "tar":
             members = tar_members(below)
         else:
@@ -224,7 +266,9 @@ class _Unpacking:
                 damage.reported = True
                 yield Skipped(name, f"byte {below.offset}", damage.reason)
 
-    def _member(self, name: str, member: Member, archives: int) -> Iterator[Stream | Skipped | Ignored]:
+    def _member(
+        self, name: str, member: Member, archives: int
+    ) -> Iterator[Stream | Table | Skipped | Ignored]:
         if member.trouble:
             yield Skipped(name, "", member.trouble)
             return

@@ -1,6 +1,7 @@
 """`detect` looks at the beginning of a file: which schemas read it, which rules it can and cannot ever fire.
 
-Reads at most 64 kB or 200 records of each text stream, and of an archive or folder no more than 100 streams.
+Reads at most 64 kB or 200 records of each text stream, 200 rows of each table, and of an archive or folder no more
+than 100 of them.
 Nothing is raised for what stands in the file; what could not be looked at is in `skipped`.
 """
 
@@ -16,7 +17,7 @@ from imdswatch.outlook import Detected, Seen, best_of, outlook, site_keys
 from imdswatch.read.blocks import Block
 from imdswatch.read.records import json_objects, looks_multiline_json
 from imdswatch.read.sources import Ignored, display, walk
-from imdswatch.read.streams import Stream, open_streams
+from imdswatch.read.streams import Stream, Table, open_streams
 from imdswatch.rule import Rule
 from imdswatch.schema import Schemas
 
@@ -45,13 +46,10 @@ class _Look:
             self.streams += 1
             self._stream(stream)
 
-    def _stream(self, stream: Stream) -> None:
-        buffer = bytearray(HEAD + 1)
-        count = stream.readinto(buffer)
-        self.complete = self.complete and count <= HEAD
+    def _stream(self, stream: Stream | Table) -> None:
         reader = self._schemas.reader(year_not_after=stream.mtime)
         taken = 0
-        for text in _records(buffer, count):
+        for text in self._rows(stream) if isinstance(stream, Table) else self._lines(stream):
             if taken == RECORDS:
                 self.complete = False
                 return
@@ -67,6 +65,21 @@ class _Look:
                 self.fields.setdefault(result.schema, set()).update(result.fields)
             else:
                 self.unread += 1
+
+    def _lines(self, stream: Stream) -> Iterator[bytes]:
+        buffer = bytearray(HEAD + 1)
+        count = stream.readinto(buffer)
+        self.complete = self.complete and count <= HEAD
+        return _records(buffer, count)
+
+    def _rows(self, table: Table) -> Iterator[bytes]:
+        from imdswatch.scan.duck import Unreadable
+        from imdswatch.scan.tables import first_records
+
+        try:
+            yield from first_records(table, self._schemas, RECORDS + 1)
+        except Unreadable as error:
+            self.skipped.append(Skipped(table.name, "", error.reason))
 
     @property
     def seen(self) -> tuple[Seen, ...]:
@@ -103,13 +116,13 @@ def detect(file: str, schemas: Schemas, rules: Sequence[Rule]) -> Detected:
     )
 
 
-def _streams(path: str, skipped: list[Skipped]) -> Iterator[Stream]:
+def _streams(path: str, skipped: list[Skipped]) -> Iterator[Stream | Table]:
     for source in walk([path]):
         for found in (source,) if isinstance(source, Skipped | Ignored) else open_streams(source):
             if isinstance(found, Stream) and found.capture:
                 reason = "is a packet capture, which needs no schema: `imdswatch scan` reads it"
                 skipped.append(Skipped(found.name, "", reason))
-            elif isinstance(found, Stream):
+            elif isinstance(found, Stream | Table):
                 yield found
             elif isinstance(found, Skipped):
                 skipped.append(found)

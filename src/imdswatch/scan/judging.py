@@ -30,6 +30,10 @@ class Window:
             return True
         return (self.since is None or when >= self.since) and (self.until is None or when <= self.until)
 
+    def meets(self, begin: float, end: float) -> bool:
+        """Say whether any time from `begin` to before `end` lies in the window."""
+        return (self.since is None or end > self.since) and (self.until is None or begin <= self.until)
+
 
 class FirstLook:
     """Judges events by every rule that needs one event only."""

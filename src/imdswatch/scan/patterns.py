@@ -297,6 +297,12 @@ def _address(text: str, *, in_url: bool) -> Needed:
     return _address_v4(IPv4Address(text), in_url=in_url)
 
 
+def address_in_url(found: str) -> list[str] | None:
+    """Return the patterns of an address in every spelling that a URL can carry; None where there are none."""
+    patterns = _address(found, in_url=True)
+    return None if patterns is None else [pattern.text for pattern in patterns]
+
+
 def _octet(value: int) -> str:
     wrapped = "|".join(str(n) for n in range(value, 1000, 256))
     return f"(?:0*(?:{wrapped})|0+{value:o}|0x0*{value:x})"

@@ -14,7 +14,8 @@ from functools import cached_property, partial
 from itertools import chain, islice
 
 from imdswatch.finding import Finding, Skipped, Summary
-from imdswatch.read.sources import Ignored, Source, walk
+from imdswatch.read.partitions import span_of
+from imdswatch.read.sources import Ignored, Outside, PassedOver, Source, walk
 from imdswatch.scan.aggregate import Incident, Incidents, Key
 from imdswatch.scan.findings import FindingMaker
 from imdswatch.scan.hints import Hints
@@ -41,6 +42,7 @@ class Scan:
         self._once: list[str] = []
         self._notes: set[str] = set()
         self._unread: list[Skipped] = []  # met on the way, not told yet
+        self._passed = 0  # folders whose name is of another time
 
     def _text(self, first: Conditions, later: Conditions) -> tuple[Prefilter, bool]:
         """Return the search of the first look at text, and whether all text must be read for the second look.
@@ -81,6 +83,8 @@ class Scan:
                 suppressed += 1
             yield finding
         self._incidents.close()
+        if self._passed:
+            self._notes.add(f"{self._passed} folders not read: their names are of another time")
         self._counts = replace(
             self._counts,
             findings=findings,
@@ -177,12 +181,12 @@ class Scan:
             yield from self._one_task(counting)
             return
         batch: list[Source] = []
-        for found in walk(self._paths):
+        for found in walk(self._paths, self._outside):
             if isinstance(found, Skipped):
                 self._unread.append(found)
                 continue
             if isinstance(found, Ignored):
-                self._ignore(counting)
+                self._ignore(found, counting)
                 continue
             if not counting and found.name not in self._again:
                 continue
@@ -210,11 +214,11 @@ class Scan:
     def _one_task(self, counting: bool) -> Iterator[Task]:
         """Yield one task with all sources, which reads their captures as one; in a second look if it can."""
         sources: list[Source] = []
-        for found in walk(self._paths):
+        for found in walk(self._paths, self._outside):
             if isinstance(found, Skipped):
                 self._unread.append(found)
             elif isinstance(found, Ignored):
-                self._ignore(counting)
+                self._ignore(found, counting)
             elif counting or found.mtime is not None:
                 self._count_source(counting)
                 sources.append(found)
@@ -227,8 +231,23 @@ class Scan:
         if counting:
             self._counts = replace(self._counts, sources=self._counts.sources + 1)
 
-    def _ignore(self, counting: bool) -> None:
-        if counting:
+    @property
+    def _outside(self) -> Outside | None:
+        """What says that nothing in a folder is of the time that is asked for, by its name (`day=2026-11-22`)."""
+        window, zone = self._options.window, self._options.timezone
+        if window.since is None and window.until is None:
+            return None
+
+        def outside(folder: str) -> bool:
+            span = span_of(folder, zone)
+            return span is not None and not window.meets(*span)
+
+        return outside
+
+    def _ignore(self, ignored: Ignored, counting: bool) -> None:
+        if counting and isinstance(ignored, PassedOver):
+            self._passed += 1
+        elif counting:
             self._counts = replace(self._counts, ignored=self._counts.ignored + 1)
 
 

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 
 from imdswatch.finding import Skipped
 from imdswatch.read.blocks import Block, blocks, part_blocks
+from imdswatch.read.lines import LineReader
 from imdswatch.read.records import looks_multiline_json
 from imdswatch.read.sources import Ignored, Source
-from imdswatch.read.streams import Stream, open_streams
+from imdswatch.read.streams import Stream, Table, open_streams
 from imdswatch.rule import Node, Rule
 from imdswatch.scan.aggregate import Incidents
 from imdswatch.scan.hints import sniff
@@ -30,6 +31,7 @@ from imdswatch.site import Site
 
 if TYPE_CHECKING:
     from imdswatch.scan.captures import CaptureSearch
+    from imdswatch.scan.tables import TableSearch
 
 PART = 64 << 20
 """Bytes of a plain file that one task takes."""
@@ -117,6 +119,16 @@ class Worker:
 
         return CaptureSearch(self._wanted.conditions, self._wanted.watched, self._wanted.hosts)
 
+    @cached_property
+    def tables(self) -> TableSearch:
+        """The search of tables."""
+        from imdswatch.scan.tables import TableSearch
+
+        wanted = self._wanted
+        first = wanted.hosts is None
+        conditions, watched = (wanted.conditions, wanted.watched) if first else (wanted.watched, ())
+        return TableSearch(self.options, conditions, watched, lambda: self.text[0])
+
     def outcome(self) -> Outcome:
         """Return an empty outcome."""
         return Outcome(Incidents(each=self.options.each))
@@ -140,6 +152,8 @@ class Worker:
                     outcome.skip(found)
                 elif isinstance(found, Ignored):
                     outcome.ignored += 1
+                elif isinstance(found, Table):
+                    self._table(source.name, found, outcome)
                 elif found.capture:
                     found.interruptible = source.path is None
                     self._capture(source.name, found, outcome)
@@ -150,6 +164,18 @@ class Worker:
                     told = found.raw_bytes
             outcome.packed += size_of(source) if progress is None else max(0, size_of(source) - told)
         return outcome
+
+    def _reader(self, mtime: float | None) -> LineReader:
+        options = self.options
+        return options.schemas.reader(
+            default_timezone=options.timezone, year_not_after=mtime or time.time(), only=options.schema
+        )
+
+    def _table(self, source: str, table: Table, outcome: Outcome) -> None:
+        from imdswatch.scan.tables import TableScan
+
+        if TableScan(self.tables, self.look, self._reader(table.mtime), outcome).run(table):
+            outcome.second.add(source)
 
     def _capture(self, source: str, stream: Stream, outcome: Outcome) -> None:
         from imdswatch.scan.captures import CaptureScan
@@ -162,7 +188,10 @@ class Worker:
         """Scan the captures of all sources as one, and what text there is beside them."""
         from imdswatch.scan.captures import CaptureScan
 
-        def text(stream: Stream) -> None:
+        def text(stream: Stream | Table) -> None:
+            if isinstance(stream, Table):
+                self._table(stream.name, stream, outcome)
+                return
             self._text(stream.name, stream.name, stream.mtime, blocks(stream), outcome)
 
         CaptureScan(self.captures, self.look, outcome).all(sources, text)
@@ -180,12 +209,9 @@ class Worker:
         first: bool = True,
     ) -> None:
         options = self.options
-        reader = options.schemas.reader(
-            default_timezone=options.timezone, year_not_after=mtime or time.time(), only=options.schema
-        )
         prefilter, twice = self.text
         outcome.notes.update(prefilter.notes)
-        scan = TextScan(name, prefilter, reader, self.look, outcome)
+        scan = TextScan(name, prefilter, self._reader(mtime), self.look, outcome)
         scan.run(data, options.schemas, options.schema, first_part=first)
         if scan.watched or twice:
             outcome.second.add(source)

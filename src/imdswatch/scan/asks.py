@@ -1,0 +1,220 @@
+"""What is asked of the columns of a table: a small language that DuckDB and Spark both understand.
+
+The nodes are frozen values, every one of them is true or false and never null (a missing value makes it false). They
+are made by `imdswatch.scan.tableplan` and written as SQL by `imdswatch.scan.sql`; `any_of` and `all_of` simplify,
+`guard` finds what is worth asking first. Pure.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from imdswatch.scan.columns import Column
+
+
+@dataclass(frozen=True, slots=True)
+class Always:
+    """True for every row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Never:
+    """True for no row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Has:
+    """The column has a value."""
+
+    column: Column
+
+
+@dataclass(frozen=True, slots=True)
+class Lacks:
+    """The column has no value."""
+
+    column: Column
+
+
+@dataclass(frozen=True, slots=True)
+class Holds:
+    """The text of the column contains this text; both are compared without the case of ASCII letters."""
+
+    column: Column
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A regular expression is found in the text of the column, without case. Only what every engine writes alike.
+
+    `needs` is a text without letters that stands wherever it is found: quick to ask first.
+    """
+
+    column: Column
+    pattern: str
+    needs: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Relative:
+    """The column has a value that does not begin with a slash."""
+
+    column: Column
+
+
+@dataclass(frozen=True, slots=True)
+class Odd:
+    """The column has a text that begins with no letter, as host names do: a digit, a bracket, something encoded."""
+
+    column: Column
+
+
+@dataclass(frozen=True, slots=True)
+class Among:
+    """The column, a text or a whole number, is one of these values, each spelled exactly so."""
+
+    column: Column
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """The number in the column lies in the range, its ends included; an end that is None is open."""
+
+    column: Column
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """At least one holds."""
+
+    nodes: tuple[Ask, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AllOf:
+    """All hold."""
+
+    nodes: tuple[Ask, ...]
+
+
+Ask = Always | Never | Has | Lacks | Holds | Found | Relative | Odd | Among | Between | AnyOf | AllOf
+ALWAYS, NEVER = Always(), Never()
+
+
+def implies(one: Ask, other: Ask) -> bool:
+    """Say whether `other` holds wherever `one` holds, as far as their form tells; false if it does not tell."""
+    if one in (other, NEVER) or other == ALWAYS:
+        return True
+    if isinstance(one, AnyOf):
+        return all(implies(node, other) for node in one.nodes)
+    if isinstance(other, AllOf):
+        return all(implies(one, node) for node in other.nodes)
+    if isinstance(other, AnyOf) and any(implies(one, node) for node in other.nodes):
+        return True
+    if isinstance(one, AllOf):
+        return any(implies(node, other) for node in one.nodes)
+    if isinstance(other, Has):
+        return (
+            isinstance(one, Holds | Found | Relative | Odd | Among | Between) and one.column == other.column
+        )
+    return (
+        isinstance(one, Holds)
+        and isinstance(other, Holds)
+        and one.column == other.column
+        and other.text in one.text
+    )
+
+
+def any_of(nodes: Iterable[Ask]) -> Ask:
+    """Return one ask that holds where any of these holds."""
+    flat = _flat(nodes, AnyOf)
+    if ALWAYS in flat:
+        return ALWAYS
+    left = _reduced(flat, implies)
+    return left[0] if len(left) == 1 else AnyOf(left) if left else NEVER
+
+
+def all_of(nodes: Iterable[Ask]) -> Ask:
+    """Return one ask that holds where all of these hold."""
+    flat = _flat(nodes, AllOf)
+    if NEVER in flat:
+        return NEVER
+    left = _reduced(flat, lambda one, other: implies(other, one))
+    return left[0] if len(left) == 1 else AllOf(left) if left else ALWAYS
+
+
+def _flat(nodes: Iterable[Ask], kind: type[AnyOf] | type[AllOf]) -> dict[Ask, None]:
+    kept: dict[Ask, None] = {}
+    for node in nodes:
+        kept.update(dict.fromkeys(node.nodes if isinstance(node, kind) else (node,)))
+    return kept
+
+
+def _reduced(nodes: Iterable[Ask], needless: Callable[[Ask, Ask], bool]) -> tuple[Ask, ...]:
+    """Drop each node that adds nothing to another one."""
+    kept: list[Ask] = []
+    for node in nodes:
+        if node in (ALWAYS, NEVER) or any(needless(node, other) for other in kept):
+            continue
+        kept = [other for other in kept if not needless(other, node)]
+        kept.append(node)
+    return tuple(kept)
+
+
+def guard(ask: Ask) -> Ask:
+    """Return what is quick to ask and holds wherever the ask holds: of things that must all hold, one.
+
+    Of many such groups few texts are asked for: first what most of them share.
+    """
+    chosen: list[Ask] = []
+    _cover(ask, chosen)
+    return any_of(chosen)
+
+
+def _cover(ask: Ask, chosen: list[Ask]) -> None:
+    if chosen and implies(ask, AnyOf(tuple(chosen))):
+        return
+    if isinstance(ask, AllOf) and not _is_leaf(ask):
+        _cover(max(ask.nodes, key=_rarity), chosen)
+    elif isinstance(ask, AnyOf):
+        groups = [node for node in ask.nodes if not _is_leaf(node)]
+        chosen += [node for node in ask.nodes if _is_leaf(node)]
+        plain = [node for node in groups if isinstance(node, AllOf) and all(map(_is_leaf, node.nodes))]
+        while left := [node for node in plain if not implies(node, AnyOf(tuple(chosen)))]:
+            shared = Counter(part for node in left for part in node.nodes)
+            chosen.append(max(shared, key=lambda part: (_rarity(part) >= _RARE, shared[part], _rarity(part))))
+        for node in groups:
+            _cover(node, chosen)
+    else:
+        chosen.append(ask)
+
+
+_RARE = 4.0
+
+
+def _is_leaf(ask: Ask) -> bool:
+    """Say whether an ask is asked as it is: one thing, or one after a look at the first letter."""
+    if isinstance(ask, AllOf):
+        return isinstance(ask.nodes[0], Relative | Odd)
+    return not isinstance(ask, AnyOf)
+
+
+def _rarity(ask: Ask) -> float:
+    match ask:
+        case AnyOf(nodes):
+            return min(map(_rarity, nodes))
+        case AllOf(nodes):
+            return max(map(_rarity, nodes))
+        case Holds(_, text):
+            return float(len(text))
+        case Found():
+            return _RARE
+        case Relative() | Odd() | Among():
+            return 1.0
+    return 0.0
