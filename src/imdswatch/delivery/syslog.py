@@ -94,26 +94,18 @@ class _Stream:
 
     def _send_by_tls(self, context: ssl.SSLContext, plain: socket.socket, data: bytes) -> None:
         plain.settimeout(_CONNECT)
-        with context.wrap_socket(plain, server_hostname=self._name, suppress_ragged_eofs=False) as secure:
-            secure.settimeout(_SEND)
-            secure.sendall(data)
-            # `unwrap` alone cannot tell a close_notify from a fatal alert. So it only sends ours (without blocking, it
-            # then wants to read), and we read. An alert that comes now refuses what we sent: with TLS 1.3 a client is
-            # done with the handshake before the server has seen its certificate.
-            secure.setblocking(False)
-            try:
-                secure.unwrap()
-                raise Undelivered("the receiver ended the connection before we did")
-            except ssl.SSLWantReadError:
-                secure.settimeout(_CLOSE)
-            try:
-                if secure.recv(1):
-                    raise Undelivered("the receiver talks; that is no syslog")
-            except ssl.SSLZeroReturnError:
-                return
-            except (ssl.SSLEOFError, TimeoutError):  # many receivers just close, or never do
-                if self._strict:
-                    raise Undelivered("the receiver sent no TLS close_notify (`confirm=strict`)") from None
+        session = tls.Session(context, plain, self._name)
+        plain.settimeout(_SEND)
+        session.send(data)
+        session.send_close_notify()
+        plain.settimeout(_CLOSE)
+        try:
+            confirmed = session.read_close_notify()
+        except TimeoutError:
+            confirmed = False
+        # Many receivers just close, or never do.
+        if self._strict and not confirmed:
+            raise Undelivered("the receiver sent no TLS close_notify (`confirm=strict`)")
 
     def _read_to_the_end(self, plain: socket.socket) -> None:
         """Return once the receiver has ended its side; some never do, and then what its kernel has must do."""
