@@ -9,10 +9,11 @@ from typing import Any
 import click
 
 from imdswatch.cli.codes import FOUND, SKIPPED
-from imdswatch.cli.output import sink_of
+from imdswatch.cli.output import Output, handle_of, sink_of
 from imdswatch.errors import HostError, UsageError
 
 BLOCKS = ("nft", "routes", "none")
+EXPORTS = ("ansible", "shell", "dockerfile", "windows-registry", "windows-gpo")
 
 
 @click.command(
@@ -29,6 +30,9 @@ BLOCKS = ("nft", "routes", "none")
 )
 @click.option("--apply", "applied", is_flag=True, help="Do it, not only show it.")
 @click.option("--revert", "reverted", is_flag=True, help="Take back all that was done, exactly.")
+@click.option(
+    "--export", "exported", type=click.Choice(EXPORTS), help="Print it for other tools; looks at no host."
+)
 @click.option("--only", multiple=True, metavar="SLUG", help="Only this remedy; may be given again.")
 @click.option("--skip", multiple=True, metavar="SLUG", help="Not this remedy; may be given again.")
 @click.option(
@@ -51,6 +55,8 @@ def harden(**options: Any) -> int:
     """
     if options["applied"] and options["reverted"]:
         raise UsageError("`--apply` and `--revert` exclude each other")
+    if options["exported"]:
+        return _export(options)
     if options["reverted"] and (options["only"] or options["skip"] or options["block"]):
         raise UsageError("`--revert` takes back everything", help="leave out --only, --skip and --block")
     options["form"] = {"text": "edits"}.get(options["form"], options["form"])
@@ -116,6 +122,22 @@ def _harden(options: dict[str, Any]) -> int:
         )
     needed = bool(planned.edits or commands) and not applied
     return FOUND if needed else SKIPPED if planned.skipped else 0
+
+
+def _export(options: dict[str, Any]) -> int:
+    from imdswatch.host.catalogue import catalogue
+    from imdswatch.host.export import export
+    from imdswatch.host.plan import chosen
+
+    if options["applied"] or options["reverted"] or options["form"] != "text":
+        raise UsageError("`--export` goes without --apply, --revert and --format")
+    known = catalogue()
+    remedies = chosen(known, options["only"], options["skip"])
+    with handle_of(options["output"]) as handle:
+        output = Output(handle)
+        output.write(export(options["exported"], known, remedies, options["block"]))
+        output.flush()
+    return 0
 
 
 def _revert(options: dict[str, Any]) -> int:

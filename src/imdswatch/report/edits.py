@@ -21,7 +21,10 @@ _AROUND = 2
 _UNENDED = "\n"
 """Marks a last line without its end; no other line has one in it."""
 _COLORS = {"+": "32", "-": "31", "@": "36"}
-_SECRET = re.compile(r"(?i)([\w.-]*(?:pass|key|auth|cred|secret|token)[\w.-]*[\"']?\s*[=:]\s*)\S.*")
+_NAME = r"[\w.-]*(?:pass|key|auth|cred|secret|token)[\w.-]*"
+_SECRET = re.compile(  # NAME=all of the line, or "name": one JSON value
+    rf"(?i)((?<![\w.-]){_NAME}\s*=\s*)\S.*|(\"{_NAME}\"\s*:\s*)(?:\"(?:[^\"\\]|\\.)*\"|[^\s,}}\]]+)"
+)
 _DONE = {"applied": "made", "reverted": "as it was", "left-alone": "LEFT ALONE"}
 
 
@@ -91,15 +94,18 @@ def diff(edit: Edit) -> Iterator[str]:
     old = "/dev/null" if edit.before is None else f"a{edit.path}"
     for line in difflib.unified_diff(before, after, old, f"b{edit.path}", n=_AROUND, lineterm=""):
         text, unended, _ = line.partition(_UNENDED)
-        yield text
+        yield text[:1] + _shown(text[1:])  # only now: what is cut may be all that differs
         if unended:
             yield "\\ No newline at end of file"
 
 
 def _lines(data: bytes) -> list[str]:
     lines = data.decode("utf-8", "replace").split("\n")
-    shown = [_SECRET.sub(rf"\g<1>{MARK}", redact(line)) for line in lines]
-    if shown[-1]:
-        shown[-1] += _UNENDED
-        return shown
-    return shown[:-1]
+    if not lines[-1]:
+        return lines[:-1]
+    lines[-1] += _UNENDED
+    return lines
+
+
+def _shown(line: str) -> str:
+    return _SECRET.sub(lambda found: f"{found[1] or found[2]}{MARK}", redact(line))
