@@ -20,7 +20,7 @@ BELOW = {
     "wire": set(),
     "scan": {"read", "layouts", "wire"},
     "watch": {"read", "layouts", "wire", "scan"},
-    "report": set(),
+    "report": {"read"},
     "delivery": set(),
     "siem": {"layouts"},
     "probe": set(),

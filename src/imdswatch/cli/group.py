@@ -15,6 +15,7 @@ COMMANDS = {
     "lab": "imdswatch.cli.lab:lab",
     "harden": "imdswatch.cli.harden:harden",
     "audit": "imdswatch.cli.audit:audit",
+    "report": "imdswatch.cli.report:report",
     "rules": "imdswatch.cli.rules:rules",
     "schemas": "imdswatch.cli.schemas:schemas",
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO, cast
@@ -22,6 +22,8 @@ def sink_of(options: dict[str, Any], live: bool = False) -> Iterator[Any]:
 
     with handle_of(options["output"]) as handle:
         terminal = handle.isatty()
+        if terminal and options["form"] == "html":
+            raise UsageError("a page is of no use on a terminal", help="write it to a file: -o report.html")
         color = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         width = os.get_terminal_size(handle.fileno()).columns if terminal else None
         output = Output(handle, live)
@@ -115,6 +117,15 @@ def handle_of(output: Path | None) -> Iterator[TextIO]:
         raise unwritable(error, str(output)) from error
     with handle:
         yield handle
+
+
+def refuse_to_overwrite(paths: Sequence[str], output: Path | None) -> None:
+    """Raise UsageError if the output is one of the files to be read: opening it would empty it."""
+    if output is None or not output.exists():
+        return
+    for path in paths:
+        if path != "-" and os.path.exists(path) and os.path.samefile(path, output):
+            raise UsageError("the output would replace what is to be read", file=path)
 
 
 def visible(message: str) -> str:

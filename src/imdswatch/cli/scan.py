@@ -6,14 +6,13 @@ import gc
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from imdswatch.cli.codes import FOUND, SKIPPED
 from imdswatch.cli.options import Day, Moment, Zone, common
-from imdswatch.cli.output import sink_of, undelivered
+from imdswatch.cli.output import refuse_to_overwrite, sink_of, undelivered
 from imdswatch.cli.site import site_of
 from imdswatch.errors import UsageError
 from imdswatch.finding import STAGE_RANK, STAGES
@@ -73,8 +72,7 @@ def _scan_of(paths: tuple[str, ...], options: dict[str, Any]) -> Scan:
     from imdswatch.scan.work import Options
     from imdswatch.schema import load_schemas
 
-    if options["output"] is not None:
-        _refuse_to_overwrite(paths, options["output"])
+    refuse_to_overwrite(paths, options["output"])
     rules = load_rules(options["rules"])
     schemas = load_schemas(options["schemas"])
     if options["schema"] is not None and options["schema"] not in schemas.names:
@@ -102,10 +100,3 @@ def _progress(paths: tuple[str, ...], options: dict[str, Any]) -> Callable[[int]
     from imdswatch.report.progress import progress_bar
 
     return progress_bar(paths, sys.stderr, [sys.stdout])
-
-
-def _refuse_to_overwrite(paths: tuple[str, ...], output: Path) -> None:
-    """Raise UsageError if the output is one of the files to be read: opening it would empty it."""
-    for path in paths:
-        if path != "-" and output.exists() and os.path.exists(path) and os.path.samefile(path, output):
-            raise UsageError("the output would replace what is to be read", file=path)

@@ -20,6 +20,7 @@ import orjson
 from imdswatch.edit import Command, Edit, Note
 from imdswatch.finding import Evidence, Finding, Skipped, Summary
 from imdswatch.report import clock, edits, escape
+from imdswatch.report.statement import Statement
 from imdswatch.verdict import Reason, Verdict
 
 FORMAT = "imdswatch/1"
@@ -79,6 +80,10 @@ class Sink:
     def note(self, note: Note) -> None:
         """Write what a person should do by hand."""
         self._write(_known({"format": FORMAT, "type": "note", "slug": note.slug, "text": note.text}))
+
+    def statement(self, statement: Statement) -> None:
+        """Write what an audit said, as it stood in its file."""
+        self._write(_known(statement.values))
 
     def close(self, summary: Summary) -> None:
         """Write the summary."""

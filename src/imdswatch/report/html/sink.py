@@ -16,13 +16,14 @@ from typing import TextIO
 from imdswatch.finding import STAGE_RANK, Finding, Skipped, Summary
 from imdswatch.report.digest import Digest
 from imdswatch.report.headline import headline
-from imdswatch.report.html import listing, overview, template
+from imdswatch.report.html import hero, listing, matrix, overview, template
 from imdswatch.report.html.columns import Columns, chunks
 from imdswatch.report.html.marks import period
 from imdswatch.report.html.markup import Html, tag
 from imdswatch.report.html.parties import Parties
 from imdswatch.report.html.row import Row
 from imdswatch.report.html.shelf import LISTED, SUPPRESSED, Shelf
+from imdswatch.report.statement import Statement
 from imdswatch.verdict import Verdict
 
 VERDICTS = 500
@@ -40,6 +41,7 @@ class Sink:
         self._places: list[Skipped] = []
         self._verdicts: list[Verdict] = []
         self._more_verdicts = 0
+        self._audits: dict[str, list[Statement]] = {}
 
     def finding(self, finding: Finding) -> None:
         """Take a finding; the mildest are let go where there are too many, and counted."""
@@ -63,9 +65,13 @@ class Sink:
         else:
             self._more_verdicts += 1
 
+    def statement(self, statement: Statement) -> None:
+        """Take what an audit says; the caller bounds how much that is."""
+        self._audits.setdefault(statement.host, []).append(statement)
+
     def close(self, summary: Summary) -> None:
         """Write the page."""
-        said = headline(self._digest, summary)
+        said = hero.beside(headline(self._digest, summary), self._verdicts, self._audits)
         missed = max(self._digest.skipped, summary.skipped)
         more = self._shelf.more + self._hidden.more
         parties, columns = Parties(), Columns()
@@ -80,7 +86,7 @@ class Sink:
             {
                 "title": f"{said.word}: {said.sentence}",
                 "period": period(parties.first, parties.last) if parties.first is not None else "",
-                "hero": overview.hero(said, self._digest, self._stages),
+                "hero": hero.hero(said, self._digest, self._stages),
                 "missed_line": overview.warning(missed),
                 "responders": overview.responders(parties),
                 "accounts": overview.accounts(parties),
@@ -88,6 +94,7 @@ class Sink:
                 "suppressed": overview.suppressed(self._digest, summary),
                 "listed": tag("div", listed or tag("p", "No findings.", class_="nothing"), id="listed"),
                 "more": _let_go(more),
+                "audits": matrix.audits(self._audits),
                 "verdicts": listing.verdicts(self._verdicts, self._more_verdicts),
                 "missed": overview.missed(self._places, missed),
                 "footer": overview.footer(summary),
