@@ -51,10 +51,11 @@ def _is_same(path: str, other: Path) -> bool:
 
 def _source(source: Source) -> Iterator[Result | Ignored | End]:
     for stream in open_streams(source):
-        if not isinstance(stream, Stream):
+        if isinstance(stream, Skipped | Ignored):
             yield stream
-        elif stream.capture:
-            yield Skipped(stream.name, "", "is a capture; `imdswatch scan` makes findings of it")
+        elif not isinstance(stream, Stream) or stream.capture:
+            what = "capture" if isinstance(stream, Stream) else "table"
+            yield Skipped(stream.name, "", f"is a {what}; `imdswatch scan` makes findings of it")
         else:
             yield from _stream(stream, named=source.named)
 
