@@ -49,4 +49,4 @@ def test_root(path: Path, tmp_path: Path) -> None:
 
 
 def test_there_are_enough_roots() -> None:
-    assert len(ROOTS) >= 20
+    assert len(ROOTS) >= 25

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from imdswatch.finding import Skipped
+from imdswatch.host import agentcells
 from imdswatch.host.cells import cells
 from imdswatch.host.checks import checks
 from imdswatch.host.gather import gather
@@ -22,11 +23,12 @@ def audit(root: Path, user: str = "") -> Iterator[Subject | Cell | Check | Skipp
     facts = gather(tree, user)
     yield Subject(facts.host, tree.name, facts.system, facts.machine, facts.machine_says)
     states: Counter[str] = Counter()
-    for cell in cells(facts):
+    of_agents = {agent.name: agentcells.cell(facts, agent) for agent in facts.agents}
+    for cell in (*cells(facts), *of_agents.values()):
         states[cell.state] += 1
         yield cell
     checked = 0
-    for check in checks(facts):
+    for check in (*checks(facts), *agentcells.agent_checks(facts, of_agents)):
         checked += 1
         yield check
     yield from tree.skipped
@@ -34,6 +36,6 @@ def audit(root: Path, user: str = "") -> Iterator[Subject | Cell | Check | Skipp
         states=dict(states),
         checks=checked,
         skipped=len(tree.skipped),
-        tools=len(facts.tools),
+        tools=len(facts.tools) + len(facts.agents),
         seconds=time.monotonic() - started,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from imdswatch.host.setting import Environment, Setting, value_of
 from imdswatch.host.tree import Tree
@@ -25,6 +25,8 @@ class Profiles:
     config: Mapping[str, Keys] = field(default_factory=dict)
     credentials: Mapping[str, Keys] = field(default_factory=dict)
     readable: bool = True
+    usual: Profiles | None = None
+    """What stands at the usual places, where variables name others: not every client reads these variables."""
 
     def profile(self, name: str, *, config: bool = True) -> Keys | None:
         """Return all keys of a profile, None where it does not exist; `config` False leaves that file out."""
@@ -36,8 +38,14 @@ class Profiles:
 
 def profiles(tree: Tree, environment: Environment, home: str) -> Profiles:
     """Return the profiles that a process with this environment and home would see."""
-    config = _path(value_of(environment, "AWS_CONFIG_FILE") or "~/.aws/config", home)
-    credentials = _path(value_of(environment, "AWS_SHARED_CREDENTIALS_FILE") or "~/.aws/credentials", home)
+    usual = (_path("~/.aws/config", home), _path("~/.aws/credentials", home))
+    config = _path(value_of(environment, "AWS_CONFIG_FILE"), home) or usual[0]
+    credentials = _path(value_of(environment, "AWS_SHARED_CREDENTIALS_FILE"), home) or usual[1]
+    found = _read(tree, config, credentials)
+    return found if (config, credentials) == usual else replace(found, usual=_read(tree, *usual))
+
+
+def _read(tree: Tree, config: str, credentials: str) -> Profiles:
     texts = [tree.read_text(config), tree.read_text(credentials)]
     return Profiles(
         config,

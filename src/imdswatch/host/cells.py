@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from imdswatch.host.change import Change
-from imdswatch.host.facts import Context, Facts, Tool
+from imdswatch.host.contexts import runs
+from imdswatch.host.facts import Context, Facts, Network, Tool
 from imdswatch.host.families import changes, families
-from imdswatch.host.gather import runs
 from imdswatch.host.judge import Judgement, judge
 from imdswatch.host.shown import evidence
 from imdswatch.matrix import ASKS, ASKS_ONLY_WHEN, UNKNOWN, Cell
@@ -30,7 +30,7 @@ def cells(facts: Facts) -> Iterator[Cell]:
 
 def _cell(facts: Facts, context: Context, tool: Tool) -> Cell:
     family = families()[tool.package.family]
-    found = judge(family, context, facts.network)
+    found = judge(family, context, facts.network if context.kind != "container" else Network())
     if facts.machine == "ec2" and found.state == ASKS:
         found = replace(
             found, state=ASKS_ONLY_WHEN, when=_ELSEWHERE, why=f"on EC2 the service is genuine; {found.why}"

@@ -41,14 +41,15 @@ class Chain:
 
 
 _TOKEN = ("AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN")
-_CONTAINER = ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI")
 _OTHERS = (
-    ("sso_session", "signs in by SSO"),
-    ("sso_start_url", "signs in by SSO"),
-    ("login_session", "signs in by aws login"),
-    ("web_identity_token_file", "exchanges a web identity token"),
-    ("credential_process", "runs a program for its credentials"),
+    ("sso_session", "sso", "signs in by SSO"),
+    ("sso_start_url", "sso", "signs in by SSO"),
+    ("login_session", "sso", "signs in by aws login"),
+    ("web_identity_token_file", "token", "exchanges a web identity token"),
+    ("credential_process", "process", "runs a program for its credentials"),
 )
+FAILS = "that fails, after which it goes on to the metadata service"
+"""The condition of a client that does not stop where a source of credentials fails."""
 _DEPTH = 8
 """Profiles that may refer to one another; a circle is an error for every client."""
 
@@ -60,7 +61,8 @@ def source(family: Family, environment: Environment, profiles: Profiles) -> Chai
     with_config = family.config == "always" or (
         family.config != "never" and first(environment, family.config) is not None
     )
-    keys = profiles.profile(name, config=with_config) if family.profile else None
+    known = bool(family.profile) and (chosen is not None or not family.named_only)
+    keys = profiles.profile(name, config=with_config) if known else None
     found = _found(family, environment, profiles, chosen, name, keys, with_config)
     own: Keys = keys or {}
     return Chain(
@@ -97,7 +99,7 @@ def _found(
         if variables is not None:
             return variables
     if first(environment, _TOKEN[0]) and first(environment, _TOKEN[1]):
-        return _other(first(environment, _TOKEN[0]), "exchanges a web identity token")
+        return _other(family, first(environment, _TOKEN[0]), "token", "exchanges a web identity token")
     if missing and family.missing == "unknown":
         assert chosen is not None
         return Chain(
@@ -109,9 +111,9 @@ def _found(
         in_profile = _in_profile(family, profiles, name, keys, with_config, 0)
         if in_profile is not None:
             return in_profile
-    container = first(environment, *_CONTAINER)
+    container = first(environment, *family.containers)
     if container is not None:
-        return _other(container, "asks the container's credential service")
+        return _other(family, container, "container", "asks the container's credential service")
     return Chain(Source.NONE, _nothing(chosen, name, keys), rests_on=(chosen,) if chosen is not None else ())
 
 
@@ -126,6 +128,8 @@ def _nothing(chosen: Setting | None, name: str, keys: Keys | None) -> str:
 def _variables(family: Family, environment: Environment) -> Chain | None:
     for id_name, secret_name in family.keys:
         key_id, secret = first(environment, id_name), first(environment, secret_name)
+        if family.empty_keys:
+            key_id, secret = environment.get(id_name), environment.get(secret_name)
         if key_id is not None and secret is not None:
             return Chain(
                 Source.KEYS,
@@ -143,17 +147,18 @@ def _variables(family: Family, environment: Environment) -> Chain | None:
     return None
 
 
-def _other(setting: Setting | None, how: str) -> Chain:
+def _other(family: Family, setting: Setting | None, kind: str, how: str) -> Chain:
     rests_on = (setting,) if setting is not None else ()
     place = setting.path if setting is not None and setting.path else "its environment"
-    return Chain(Source.OTHER, f"it {how}", f"what {place} sets up for it is taken away", rests_on)
+    when = FAILS if kind in family.goes_on else f"what {place} sets up for it is taken away"
+    return Chain(Source.OTHER, f"it {how}", when, rests_on)
 
 
 def _in_profile(
     family: Family, profiles: Profiles, name: str, keys: Keys, with_config: bool, depth: int
 ) -> Chain | None:
     """Return what a profile says of credentials, None where it says nothing."""
-    role = keys.get("role_arn")
+    role = keys.get("role_arn") if family.roles else None
     named = keys.get("credential_source")
     if role is not None and named is not None:
         if (named.value or "").lower() == "ec2instancemetadata":
@@ -162,17 +167,23 @@ def _in_profile(
                 f"profile {name!r} takes its credentials from the metadata service",
                 rests_on=(named,),
             )
-        return _other(named, "takes credentials from where its profile says")
+        return _other(family, named, "role", "takes credentials from where its profile says")
     base = keys.get("source_profile")
     if role is not None and base is not None:
         below = profiles.profile(base.value or "", config=with_config)
         if below is None or depth >= _DEPTH:
             why = f"profile {name!r} is based on {base.value!r}, which does not exist"
+            if family.broken == "imds":
+                return Chain(
+                    Source.NONE, f"{why}, and its chain goes on to the metadata service", rests_on=(base,)
+                )
             return Chain(
                 Source.ERROR, f"{why}, at which it stops", "that profile is made without credentials", (base,)
             )
         if (base.value or "") != name:
             found = _in_profile(family, profiles, base.value or "", below, with_config, depth + 1)
+            if found is not None and found.source in (Source.KEYS, Source.OTHER):
+                return _other(family, base, "role", f"takes on a role with profile {base.value!r}")
             if found is not None:
                 return found
             why = f"profile {base.value!r} has no credentials, at which it stops"
@@ -185,7 +196,7 @@ def _in_profile(
     if key_id is not None and key_id.value and family.half_keys == "error":
         why = f"profile {name!r} has a key id without its secret, at which it stops"
         return Chain(Source.ERROR, why, "that key id is taken away", (key_id,))
-    for key, how in _OTHERS:
+    for key, kind, how in _OTHERS:
         if keys.get(key) is not None and keys[key].value:
-            return _other(keys[key], how)
+            return _other(family, keys[key], kind, how)
     return None

@@ -13,7 +13,8 @@ from importlib.resources import files
 from imdswatch.yamlfile import Table, load
 
 _KEYS = ("AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY",)
-_SWITCHES = ("true", "boolean", "not-false", "any", "never")
+_CONTAINERS = ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI")
+_SWITCHES = ("true", "boolean", "not-false", "any", "set", "never")
 _AFTER = ("error", "imds", "unknown")
 
 
@@ -31,13 +32,21 @@ class Family:
     hidden_keys: bool
     half_keys: str
     keys: tuple[tuple[str, str], ...]
+    empty_keys: bool
+    containers: tuple[str, ...]
+    named_only: bool
+    roles: bool
+    broken: str
+    goes_on: frozenset[str]
     config: str
+    paths: str
     region: tuple[str, ...]
     modes: bool
-    modes_switch: str
+    lookup_switch: str
+    source_switch: str
     proxy: tuple[str, ...]
     networks: bool
-    endpoint: bool
+    endpoint: str
     profile_off: tuple[str, ...]
     properties: tuple[str, ...]
     caveat: str
@@ -118,13 +127,21 @@ def _family(name: str, one: Table) -> Family:
         hidden_keys=one.flag("hidden_keys"),
         half_keys=one.choice("half_keys", _AFTER, "imds"),
         keys=tuple((first, second) for first, _, second in pairs),
+        empty_keys=one.flag("empty_keys"),
+        containers=one.texts("containers") or _CONTAINERS,
+        named_only=one.flag("named_only"),
+        roles=one.choice("roles", ("true", "false"), "true") == "true",
+        broken=one.choice("broken", _AFTER, "error"),
+        goes_on=frozenset(one.texts("goes_on")),
         config=one.text("config"),
+        paths=one.text("paths", ""),
         region=one.texts("region"),
         modes=one.flag("modes"),
-        modes_switch=one.choice("modes_switch", _SWITCHES, switch),
+        lookup_switch=one.choice("lookup_switch", _SWITCHES, switch),
+        source_switch=one.choice("source_switch", _SWITCHES, switch),
         proxy=one.texts("proxy"),
         networks=one.flag("networks"),
-        endpoint=one.flag("endpoint"),
+        endpoint=one.choice("endpoint", ("both", "variable", "none"), "none"),
         profile_off=one.texts("profile_off"),
         properties=one.texts("properties"),
         caveat=one.text("caveat", ""),

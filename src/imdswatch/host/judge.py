@@ -64,7 +64,10 @@ def judge(family: Family, context: Context, network: Network) -> Judgement:
 def _judge(family: Family, context: Context, network: Network) -> Judgement:
     environment = context.environment
     off, note = _switched_off(family, context)
-    chain = source(family, environment, context.profiles)
+    files = context.profiles
+    if family.paths and not first(environment, family.paths):
+        files = files.usual or files
+    chain = source(family, environment, files)
     wants = list(_wants(family, environment, chain))
     open_ = [want for want in wants if off is None and _switch(want.switch, environment) != "off"]
     switch = environment.get(SWITCH)
@@ -102,17 +105,18 @@ def _wants(family: Family, environment: Environment, chain: Chain) -> Iterator[_
         yield _Want("it asks whenever it runs", family.switch)
         return
     if chain.source in (Source.NONE, Source.IMDS):
-        yield _Want(chain.why, family.switch, chain.rests_on)
+        switch = family.source_switch if chain.source is Source.IMDS else family.switch
+        yield _Want(chain.why, switch, chain.rests_on)
     elif chain.source is Source.UNKNOWN:
         yield _Want(chain.why, family.switch, chain.rests_on, sure=False)
     if chain.source is Source.ERROR:
         return
     if family.region and not (first(environment, *family.region) or chain.region):
-        yield _Want("no region is set, and it looks one up", family.switch)
+        yield _Want("no region is set, and it looks one up", family.lookup_switch)
     if family.modes:
         mode = first(environment, "AWS_DEFAULTS_MODE") or chain.mode
         if mode is not None and (mode.value or "").lower() == "auto" and not _tells_region(environment):
-            yield _Want("its defaults mode is auto, which looks the region up", family.modes_switch, (mode,))
+            yield _Want("its defaults mode is auto, which looks the region up", family.lookup_switch, (mode,))
 
 
 def _tells_region(environment: Environment) -> bool:
@@ -128,6 +132,8 @@ def _tells_region(environment: Environment) -> bool:
 def _switch(kind: str, environment: Environment) -> str:
     """Say what the variable does on a way that reads it like this: off, on, or unclear."""
     setting = environment.get(SWITCH)
+    if kind == "set" and setting is not None and setting.value is not None:
+        return "on" if setting.value.lower() == "false" else "off"
     if kind == "never" or setting is None or setting.value == "":
         return "on"
     if setting.value is None:
@@ -135,7 +141,7 @@ def _switch(kind: str, environment: Environment) -> str:
     lowered = setting.value.lower()
     if kind == "any":
         return "off"
-    if kind == "not-false":
+    if kind in ("not-false", "set"):
         return "on" if setting.value == "false" else "off"
     if kind == "boolean" and lowered not in ("true", "false"):
         return "unclear"
@@ -191,13 +197,13 @@ def _asked(family: Family, context: Context, network: Network, want: _Want, note
     way, rests_on, repair = reached
     switch = context.environment.get(SWITCH)
     why = want.why
-    if family.switch == "never":
+    if want.switch == "never":
         why += f"; it does not read {SWITCH}"
     elif switch is not None and switch.value:
         why += f"; it does not take this value of {SWITCH} for true"
         repair = "correct-value"
         rests_on = (switch, *rests_on)
-    if family.switch == "never":
+    if want.switch == "never":
         repair = repair or "block-endpoint"
     at = rests_on[0].path if repair in ("correct-value", "no-proxy", "remove-endpoint") and rests_on else ""
     return Judgement(
@@ -238,11 +244,13 @@ def _reach(
 
 def _endpoint(family: Family, context: Context) -> Setting | None:
     """Return the custom endpoint that the client would ask, from the variable or its profile."""
-    if not family.endpoint:
+    if family.endpoint == "none":
         return None
     chosen = first(context.environment, *family.profile)
     keys = context.profiles.profile((chosen.value or "") if chosen else "default") or {}
-    found = first(context.environment, _URI) or first(keys, "ec2_metadata_service_endpoint")
+    found = first(context.environment, _URI)
+    if family.endpoint == "both":
+        found = found or first(keys, "ec2_metadata_service_endpoint")
     if found is not None and any(
         address in (found.value or "") for address in ("169.254.169.254", "fd00:ec2::254")
     ):

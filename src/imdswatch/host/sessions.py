@@ -69,6 +69,8 @@ def session(tree: Tree, user: User, pam: Mapping[str, Setting]) -> Context:
         others.append(Other("it is started by a login shell without a terminal, such as a script", login))
     if always != login:
         others.append(Other("it is started without a login shell: by ssh, a job or a desktop", always))
+    if always != pam:
+        others.append(Other("it is started without that shell: by a job, a service or a desktop", dict(pam)))
     edit = "/etc/environment" if tree.is_folder("/etc/pam.d") else f"{user.home.rstrip('/')}/.profile"
     return Context(
         kind="session",
@@ -93,7 +95,9 @@ def _apply(tree: Tree, environment: dict[str, Setting], patterns: tuple[str, ...
         for path in _paths(tree, pattern, user.home.rstrip("/")):
             for effect in shell.effects(tree.read_text(path) or "", path, environment):
                 setting = effect.setting
-                if RELEVANT.fullmatch(setting.name):
+                if RELEVANT.fullmatch(setting.name) and effect.sure and effect.gone:
+                    environment.pop(setting.name, None)
+                elif RELEVANT.fullmatch(setting.name):
                     value = setting.value if effect.sure else None
                     environment[setting.name] = Setting(setting.name, value, path, setting.line)
 

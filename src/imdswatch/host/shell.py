@@ -20,6 +20,8 @@ class Effect:
 
     setting: Setting
     sure: bool
+    gone: bool = False
+    """The variable is taken away, which is not the same as empty to every client."""
 
 
 _OPENS = frozenset(
@@ -62,7 +64,9 @@ def effects(text: str, path: str, exported: Collection[str] = ()) -> Iterator[Ef
                 value = variables[name]
             variables[name] = value
             if name in ours:
-                yield Effect(Setting(name, value, path, number), depth == 0)
+                yield Effect(
+                    Setting(name, value, path, number), depth == 0, bool(words) and words[0] == "unset"
+                )
 
 
 _SAME = "\x02"

@@ -1,0 +1,176 @@
+"""Every way in which AWS clients are started on a host: sessions, services, jobs, containers, running processes.
+
+`contexts` reads; `runs` and `starts` are pure and say which client a context may run. A script that a service or job
+starts is read, too: its text counts as part of the command.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+from imdswatch.host import jobs, sessions, units
+from imdswatch.host.awsconfig import Profiles, profiles
+from imdswatch.host.containers import containers
+from imdswatch.host.facts import Context, Tool, User
+from imdswatch.host.processes import processes
+from imdswatch.host.tree import Kind, Tree
+
+_SESSIONS = (
+    *("common-session", "login", "sshd", "su", "su-l", "sudo", "system-auth", "password-auth", "postlogin"),
+    "gdm-password",
+)
+_CRON = ("cron", "crond")
+_SCRIPT = 64 << 10
+ANY = "any-sdk"
+"""The tool that stands for whatever may be in a container of which only the settings are known."""
+
+
+def contexts(
+    tree: Tree,
+    known: Sequence[User],
+    people: Sequence[User],
+    only: str,
+    tools: Sequence[Tool],
+    compose: Sequence[str],
+) -> Iterator[Context]:
+    """Yield every context in which one of the tools may run; `only` is the user that is wanted, "" for all."""
+    homes = {user.name: user.home for user in known}
+    if tools:
+        given = sessions.pam_environment(tree, _SESSIONS)
+        yield from (sessions.session(tree, user, given) for user in people)
+        yield from _of_units(tree, homes, tools)
+        yield from _of_jobs(tree, homes, tools)
+        if tree.live:
+            yield from _of_processes(tree, known, tools)
+    for container in containers(tree, compose):
+        yield Context(
+            kind="container",
+            name=container.name,
+            user="root",
+            home="/root",
+            environment=container.environment,
+            profiles=Profiles("", ""),
+            edit=container.path,
+            change="disable-in-container",
+        )
+
+
+def _of_units(tree: Tree, homes: dict[str, str], tools: Sequence[Tool]) -> Iterator[Context]:
+    for unit in units.units(tree, units.default_environment(tree)):
+        unit.commands = _with_scripts(tree, unit.commands)
+        if any(starts("\n".join(unit.commands), tool) for tool in tools):
+            yield unit_context(tree, unit, homes)
+
+
+def unit_context(tree: Tree, unit: units.Unit, homes: dict[str, str]) -> Context:
+    """Return what a service gets, its environment files read."""
+    units.environment_files(tree, unit)
+    home = homes.get(unit.user, "/")
+    return Context(
+        kind="unit",
+        name=unit.name,
+        user=unit.user,
+        home=home,
+        environment=unit.environment,
+        profiles=profiles(tree, unit.environment, home),
+        command="\n".join(unit.commands),
+        edit=unit.drop_in,
+        change="disable-for-unit",
+        whole=unit.whole,
+    )
+
+
+def _of_jobs(tree: Tree, homes: dict[str, str], tools: Sequence[Tool]) -> Iterator[Context]:
+    for job in jobs.jobs(tree, sessions.pam_environment(tree, _CRON)):
+        command = "\n".join(_with_scripts(tree, [job.commands]))
+        if any(starts(command, tool) for tool in tools):
+            home = homes.get(job.user, "/")
+            yield Context(
+                kind="cron",
+                name=job.path,
+                user=job.user,
+                home=home,
+                environment=job.environment,
+                profiles=profiles(tree, job.environment, home),
+                command=command,
+                edit=job.path,
+                change="disable-in-cron",
+            )
+
+
+def _of_processes(tree: Tree, known: Sequence[User], tools: Sequence[Tool]) -> Iterator[Context]:
+    """Yield the running clients: programs that are one, and interpreters that were given AWS variables."""
+    names = {user.uid: user.name for user in known}
+    for process in processes(tree):
+        head = process.command.split(" ", 1)[0]
+        is_client = any(
+            {head.rpartition("/")[2], process.name} & set(tool.package.binaries) for tool in tools
+        )
+        given = any(name.startswith("AWS_") for name in process.environment)
+        if not is_client and not (given and any(starts(process.command, tool) for tool in tools)):
+            continue
+        yield Context(
+            kind="process",
+            name=f"{process.pid} {process.name}",
+            user=names.get(process.uid, str(process.uid)),
+            home=process.home or "/",
+            environment=process.environment,
+            profiles=profiles(tree, process.environment, process.home or "/"),
+            command=process.command,
+            edit=f"/etc/systemd/system/{process.unit}.d/50-imdswatch.conf"
+            if process.unit
+            else "/etc/environment",
+            change="disable-for-unit" if process.unit else "disable-in-environment",
+            whole=process.whole,
+        )
+
+
+def runs(context: Context, tool: Tool) -> bool:
+    """Say whether a tool may be what a context runs: a session may run all that its user can reach."""
+    if context.kind == "container":
+        return tool.package.name == ANY
+    if tool.package.name == ANY:
+        return False
+    if context.kind in ("session", "image"):
+        return not tool.home or _same_home(context.home, tool.home)
+    if tool.home and not _same_home(context.home, tool.home) and context.user != "root":
+        return False
+    return starts(context.command, tool)
+
+
+def starts(command: str, tool: Tool) -> bool:
+    """Say whether a command starts a tool, or an interpreter that may load it."""
+    words = _words(command)
+    if words & set(tool.package.binaries):
+        return True
+    if not words & set(tool.package.runs):
+        return False
+    prefix = re.split(r"/lib(?:64)?/python|/node_modules", tool.path, maxsplit=1)[0]
+    return prefix in ("/usr", "/usr/local", tool.path) or f"{prefix}/" in command
+
+
+@lru_cache(maxsize=256)
+def _words(command: str) -> frozenset[str]:
+    """Return the names of programs in a command, also without their version: `python3.11` is `python`, too."""
+    words = {word.rpartition("/")[2] for word in re.findall(r"[\w./@+-]+", command)}
+    return frozenset(words | {re.sub(r"(?<=[a-z])[\d.]+\Z", "", word) for word in words})
+
+
+def _same_home(one: str, other: str) -> bool:
+    return one.rstrip("/") == other.rstrip("/")
+
+
+def _with_scripts(tree: Tree, commands: list[str]) -> list[str]:
+    """Return commands with the text of the scripts that they start, without comments."""
+    parts = list(commands)
+    for path in dict.fromkeys(re.findall(r"(?m)(?:(?<=[\s=@!:+-])|^)/[\w./@+-]+", "\n".join(commands))):
+        if path.startswith(("/bin/", "/usr/bin/", "/sbin/", "/usr/sbin/")):
+            continue
+        meta = tree.meta(path)
+        if meta is not None and meta.kind is Kind.FILE and 0 < meta.size <= _SCRIPT:
+            text = tree.read_text(path) or ""
+            if text.startswith("#!"):
+                parts.append(re.sub(r"(?m)^\s*#(?!!).*$", "", text))
+    return parts
