@@ -23,7 +23,7 @@ NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="making a network name
 _MTU = 65_535
 
 
-def _call(name: str, *arguments: int) -> None:
+def call(name: str, *arguments: int) -> None:
     if getattr(ctypes.CDLL(None, use_errno=True), name)(*arguments):
         number = ctypes.get_errno()
         raise OSError(number, f"{name}: {os.strerror(number)}")
@@ -34,11 +34,11 @@ def namespace() -> Iterator[None]:
     """Enter a network namespace made for the block; this thread only."""
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
     try:
-        _call("unshare", _CLONE_NEWNET)
+        call("unshare", _CLONE_NEWNET)
         try:
             yield
         finally:
-            _call("setns", home, _CLONE_NEWNET)
+            call("setns", home, _CLONE_NEWNET)
     finally:
         os.close(home)
 

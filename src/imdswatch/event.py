@@ -58,6 +58,7 @@ FIELDS: dict[str, Field] = {
     "proto": Field(Kind.TEXT, "transport protocol"),
     "ttl": Field(Kind.INT, "IP TTL or hop limit of the reply"),
     "process": Field(Kind.TEXT, "process that asked"),
+    "process_origin": Field(Kind.TEXT, "its pid, user and control group, as the sensor names them"),
     "url": Field(Kind.URL, "full URL, may lack the scheme"),
     "host": Field(Kind.HOST, "Host header or host of the URL"),
     "uri_path": Field(Kind.PATH, "path, without query"),

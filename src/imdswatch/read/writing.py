@@ -37,7 +37,7 @@ SAMPLE: dict[str, Any] = {
     "timestamp": 1795309323.0, "sensor": "fw1", "session": "4711", "src_ip": "10.20.1.10",
     "dst_ip": "169.254.169.254", "src_port": 40112, "dst_port": 80, "src_mac": "02:00:00:00:01:10",
     "dst_mac": "02:00:00:00:06:66", "src_host": "host-1", "nat_dst": "10.20.2.66", "nat_dst_port": 8080, "vlan": (42,),
-    "proto": "tcp", "ttl": 64, "process": "/usr/bin/python3", "url": "http://169.254.169.254/latest/meta-data/",
+    "proto": "tcp", "ttl": 64, "process": "/usr/bin/python3", "process_origin": "pid 4711, user build", "url": "http://169.254.169.254/latest/meta-data/",
     "host": "169.254.169.254", "uri_path": "/latest/meta-data/", "uri_query": "a=1", "method": "GET",
     "user_agent": "Boto3/1.34.5", "req_header": ("X-aws-ec2-metadata-token",), "status": 200, "resp_mime": "text/plain",
     "dns_query": "instance-data.ec2.internal", "dns_answer": ("169.254.169.254",), "tls_sni": "sts.amazonaws.com",

@@ -47,7 +47,7 @@ _KEPT = (
     "src_port", "vlan", "src_host", "process", "user_agent", "dst_ip", "dst_mac", "src_ip", "src_mac", "nat_dst",
     "ttl", "method", "host", "uri_path", "uri_query", "url", "status", "access_key_id", "account_id", "role",
     "dns_query", "payload", "answered", "arp_opcode", "nd_target", "offered_route", "tls_sni", "dst_port", "expiration",
-    "gateway", "signing_key_id", "account_claim", "client",
+    "gateway", "signing_key_id", "account_claim", "client", "process_origin",
 )  # fmt: skip
 
 Key = tuple[str, ...]

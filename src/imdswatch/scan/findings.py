@@ -252,6 +252,8 @@ def excerpt(fields: Mapping[str, Any]) -> str:
         parts.append("answered" if get("answered") else "no answer")
     if get("nat_dst"):
         parts.append(f"translated to {get('nat_dst')}")
+    if get("process_origin"):
+        parts.append(f"by {get('process')}, {get('process_origin')}")
     if get("user_agent"):
         parts.append(f"({get('user_agent')})")
     return redact(" ".join(parts))[:_EXCERPT]

@@ -23,7 +23,17 @@ _TOLD = frozenset({"offered_route"})
 _OF_DOCUMENTS = frozenset({"access_key_id", "account_id", "role", "response_code", "expiration"})
 """Fields that only the answer to a metadata request has, and those are searched for anyway (`_RELEVANT`)."""
 _NEVER = frozenset(
-    {"process", "src_host", "sensor", "signature", "payload", "nat_dst", "nat_dst_port", "action"}
+    {
+        "process",
+        "process_origin",
+        "src_host",
+        "sensor",
+        "signature",
+        "payload",
+        "nat_dst",
+        "nat_dst_port",
+        "action",
+    }
 )
 """Fields that no capture fills."""
 _MARKS = {

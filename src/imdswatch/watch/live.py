@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from imdswatch.event import complete
 from imdswatch.finding import Skipped
@@ -24,6 +25,7 @@ from imdswatch.scan.following import SETTLED, Following
 from imdswatch.scan.text import Outcome
 from imdswatch.watch.feed import Counts
 from imdswatch.watch.judgement import Judgement
+from imdswatch.watch.processes import ProcessFeed
 from imdswatch.wire.frame import Frame
 
 RING = 64 << 20
@@ -41,9 +43,15 @@ class LiveFeed:
     """One interface; raises UsageError where it cannot be watched."""
 
     def __init__(
-        self, judgement: Judgement, interface: str, *, everything: bool = False, octets: int = RING
+        self,
+        judgement: Judgement,
+        interface: str,
+        *,
+        everything: bool = False,
+        processes: ProcessFeed | None = None,
+        octets: int = RING,
     ) -> None:
-        self._judgement, self._everything = judgement, everything
+        self._judgement, self._everything, self._processes = judgement, everything, processes
         self._hosts: tuple[str, ...] = ()
         self._generation, self._adapted = judgement.generation, 0.0
         self._prompt = Prompt()
@@ -114,6 +122,8 @@ class LiveFeed:
     def _take(self, outcome: Outcome, observed: Iterable[Observed]) -> None:
         for one in observed:
             self._events += 1
+            if self._processes is not None:
+                _name_process(self._processes, one.fields)
             self._judgement.take(outcome.incidents, complete(one.fields), self.name, "packet", one.number)
 
     def tick(self, now: float) -> None:
@@ -139,3 +149,14 @@ class LiveFeed:
     def close(self) -> None:
         """Give the interface back."""
         self._live.close()
+
+
+def _name_process(processes: ProcessFeed, fields: dict[str, Any]) -> None:
+    """Say in an event which process of this machine asked, if one did."""
+    get = fields.get
+    source, sport, target, dport = get("src_ip"), get("src_port"), get("dst_ip"), get("dst_port")
+    if get("proto") != "tcp" or source is None or sport is None or target is None or dport is None:
+        return
+    found = processes.of(source, sport, target, dport)
+    if found is not None:
+        fields |= {"process": found.name, "process_origin": found.origin}

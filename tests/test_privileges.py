@@ -1,0 +1,90 @@
+"""What is left of root after a sensor gave up what it does not need; each case in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import wires
+
+TOOL = """
+import json, os, socket, sys
+from imdswatch.errors import UsageError
+from imdswatch.watch.privileges import CAP_NET_RAW, CAP_SYS_PTRACE, drop
+try:
+    drop(sys.argv[1] or None, frozenset(map(int, sys.argv[2].split(","))))
+except UsageError as error:
+    print(json.dumps(str(error)))
+    sys.exit()
+def tried(what):
+    try:
+        what()
+    except OSError as error:
+        return error.strerror
+    return "works"
+status = dict(line.split(":", 1) for line in open("/proc/self/status").read().splitlines())
+print(json.dumps({
+    "uids": status["Uid"].split(), "groups": status["Groups"].split(), "new": status["NoNewPrivs"].strip(),
+    **{name: int(status[name], 16) for name in ("CapPrm", "CapEff", "CapInh", "CapBnd", "CapAmb")},
+    "packets": tried(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).close()),
+    "shadow": tried(lambda: open("/etc/shadow").close()),
+    "back": tried(lambda: os.setuid(0)),
+    "port": tried(lambda: socket.socket().bind(("127.0.0.1", 1))),
+}))
+"""
+NET_RAW, PTRACE = 1 << 13, 1 << 19
+
+
+def left(user: str, keep: str = "13", *before: str) -> dict[str, object]:
+    done = subprocess.run(
+        [*before, sys.executable, "-c", TOOL, user, keep],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1] / "src")},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    found: dict[str, object] = json.loads(done.stdout)
+    return found
+
+
+@wires.NEEDS_ROOT
+def test_as_another_user() -> None:
+    found = left("nobody")
+    assert found["uids"] == ["65534"] * 4
+    assert "0" not in found["groups"]
+    assert [found[name] for name in ("CapPrm", "CapEff", "CapInh", "CapBnd", "CapAmb")] == [
+        NET_RAW, NET_RAW, 0, NET_RAW, 0,
+    ]  # fmt: skip
+    assert found["new"] == "1"
+    assert found["packets"] == "works"
+    assert found["shadow"] == "Permission denied"
+    assert found["back"] == "Operation not permitted"
+
+
+@wires.NEEDS_ROOT
+def test_who_stays_root_has_no_power_of_it() -> None:
+    found = left("", "13,19")
+    assert found["CapEff"] == found["CapPrm"] == found["CapBnd"] == NET_RAW | PTRACE
+    assert found["packets"] == "works"
+    assert found["port"] == "Permission denied"
+
+
+def test_a_user_that_does_not_exist() -> None:
+    assert str(left("nobody-of-this-name")).startswith("there is no user nobody-of-this-name")
+
+
+@wires.NEEDS_ROOT
+def test_without_root_there_is_nothing_to_give() -> None:
+    """An ordinary user keeps nothing, and cannot become another."""
+    before = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--")
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1] / "src")}
+    readable = subprocess.run(
+        [*before, sys.executable, "-c", "import imdswatch"], env=env, capture_output=True, check=False
+    )
+    if readable.returncode:
+        pytest.skip("another user cannot run this interpreter")
+    assert left("", "13", *before)["CapEff"] == 0
+    assert str(left("root", "13", *before)).startswith("cannot become user root")
