@@ -76,8 +76,9 @@ def _shell(text: str) -> Iterator[Assignment]:
                 word = _SHELL_WORD.match(text, found.end())
                 assert word is not None  # it matches the empty text
                 raw = word[0]
-                stop = text.find("\n", word.end())
-                stop = len(text) if stop < 0 else stop
+                if word.end() > end:  # a quote went over the end of its line
+                    end = text.find("\n", word.end())
+                    end = len(text) if end < 0 else end
                 yield Assignment(
                     found[1],
                     _unquoted(raw),
@@ -86,10 +87,9 @@ def _shell(text: str) -> Iterator[Assignment]:
                     re.search(r"[$`]", re.sub(r"'[^']*'", "", raw)) is not None
                     or text[word.end() : word.end() + 1] in ("(", '"', "'"),  # an array, a quote left open
                     raw,
-                    line_end=stop,
+                    line_end=end,
                 )
                 at = max(word.end(), found.end())
-                end = max(end, stop)
         at = end + 1
 
 
@@ -209,9 +209,12 @@ def add_bypass(text: str, form: str, addresses: str) -> str:
 
 
 def _replaced(text: str, spans: list[tuple[int, int, str]]) -> str:
-    for start, end, new in reversed(spans):
-        text = text[:start] + new + text[end:]
-    return text
+    """Return the text with each span, in order, as its new text."""
+    pieces, at = [], 0
+    for start, end, new in spans:
+        pieces += [text[at:start], new]
+        at = end
+    return "".join([*pieces, text[at:]])
 
 
 def _appended(text: str, lines: list[str]) -> str:
