@@ -9,6 +9,7 @@ made (`seeds.py`). tests/test_fuzz_regressions.py calls the same functions witho
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -208,6 +209,28 @@ def document(data: bytes) -> None:
     assert all(body.count(one) > 1 or one in path or one not in shown for one in secrets)
 
 
+def ber_value(data: bytes) -> None:
+    """BER values: what is read says every octet of the message, so writing it again gives the message."""
+    try:
+        value = ber.read(data)
+    except ber.Malformed:
+        return
+    assert _written(value) == data
+    for read in (ber.octet_string, ber.integer):
+        with contextlib.suppress(ber.Malformed):
+            read(value)
+
+
+def _written(value: ber.Value) -> bytes:
+    body = b"".join(map(_written, value.inner)) if value.tag & 0x20 else value.octets
+    if not value.closed:
+        return bytes([value.tag, 0x80]) + body + b"\0\0"
+    if len(body) < 0x80:
+        return bytes([value.tag, len(body)]) + body
+    length = len(body).to_bytes((len(body).bit_length() + 7) // 8)
+    return bytes([value.tag, 0x80 | len(length)]) + length + body
+
+
 def signed(data: bytes) -> None:
     """PKCS#7 messages of an instance identity document: none but the genuine one verifies."""
     try:
@@ -229,5 +252,6 @@ READERS: dict[str, Callable[[bytes], None]] = {
     "tls": hello,
     "documents": document,
     "dialogue": dialogue,
+    "ber": ber_value,
     "signed": signed,
 }

@@ -25,7 +25,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 CACHE = ROOT / ".cache" / "fuzz"
 RESULTS, PAGE = HERE / "results.json", ROOT / "docs" / "fuzzing.md"
-NAMES = ("capture", "packet", "http", "dhcp", "nd", "dns", "tls", "documents", "dialogue", "signed")
+NAMES = ("capture", "packet", "http", "dhcp", "nd", "dns", "tls", "documents", "dialogue", "ber", "signed")
 LENGTHS = {"capture": 2048, "packet": 1024, "dialogue": 2048, "http": 1024, "documents": 1024, "signed": 2048}
 """Longest input in octets; 512 for the others."""
 TELL = 50_000

@@ -181,6 +181,7 @@ SEEDS = {
     "tls": hellos,
     "documents": bodies,
     "dialogue": dialogues,
+    "ber": messages,
     "signed": messages,
 }
 

@@ -36,7 +36,7 @@ def _readers() -> dict[str, Callable[[bytes], None]]:
     return readers
 
 
-READERS = ("capture", "packet", "http", "dhcp", "nd", "dns", "tls", "documents", "dialogue", "signed")
+READERS = ("capture", "packet", "http", "dhcp", "nd", "dns", "tls", "documents", "dialogue", "ber", "signed")
 
 
 @pytest.mark.parametrize("name", READERS)
