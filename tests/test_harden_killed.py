@@ -40,7 +40,7 @@ def run(root: Path, *words: str) -> int:
     return invoke(["harden", "--root", str(root), *words, "-o", os.devnull])
 
 
-def killed(root: Path, at: int, *words: str, torn: bool = False) -> bool:
+def killed(root: Path, at: int, *words: str, torn: bool = False, by: int = signal.SIGKILL) -> bool:
     """Run the command in a child that kills itself before its call number `at`; say whether it came to that."""
     child = os.fork()
     if child == 0:
@@ -51,7 +51,7 @@ def killed(root: Path, at: int, *words: str, torn: bool = False) -> bool:
                 if (name != "open" or given[1] & os.O_CREAT) and next(calls) == at:
                     if torn and name == "write":
                         real(given[0], given[1][: len(given[1]) // 2])
-                    os.kill(os.getpid(), signal.SIGKILL)
+                    os.kill(os.getpid(), by)
                 return real(*given, **named)
 
             return call
@@ -62,6 +62,8 @@ def killed(root: Path, at: int, *words: str, torn: bool = False) -> bool:
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status):
         assert os.WTERMSIG(status) == signal.SIGKILL
+        return True
+    if os.waitstatus_to_exitcode(status) == 128 + signal.SIGINT:
         return True
     assert os.waitstatus_to_exitcode(status) == 0
     return False
@@ -159,6 +161,17 @@ def _contents(root: Path) -> dict[str, object]:
     return {
         path: state[:4] if "/harden/" not in path else state[:3] for path, state in print_of(root).items()
     }
+
+
+def test_terminated_it_puts_everything_back_by_itself(fresh: Callable[[], Path]) -> None:
+    before = print_of(fresh())
+    for at in count(0, 2):
+        root = fresh()
+        if not killed(root, at, "--apply", by=signal.SIGTERM):
+            break
+        after = print_of(root)
+        assert after == before or "var/lib/imdswatch/harden/0001.done" in after, at
+    assert at > 80, "all of it was gone through"
 
 
 def test_a_power_cut_loses_nothing_that_a_revert_needs(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,7 @@ def _harden(options: dict[str, Any]) -> int:
     from imdswatch.host.tree import open_tree
 
     started = time.monotonic()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was begun is taken back before the end
     root, applied = options["root"], options["applied"]
     known = catalogue()
     remedies = chosen(known, options["only"], options["skip"])
@@ -82,7 +84,7 @@ def _harden(options: dict[str, Any]) -> int:
             "this is an EC2 instance: its own tools need the metadata service that this would cut off",
             help="`--force` does it all the same; the EC2 API can switch the service off for the instance",
         )
-    with Hardener(open_tree(root), root) as hardener:
+    with Hardener(open_tree(root), root, applied) as hardener:
         notes = []
         if applied and hardener.recover():
             notes.append(Note("", "an earlier run was cut off; what it had done was taken back first"))
@@ -146,7 +148,7 @@ def _revert(options: dict[str, Any]) -> int:
     from imdswatch.host.tree import open_tree
 
     started = time.monotonic()
-    with Hardener(open_tree(options["root"]), options["root"]) as hardener:
+    with Hardener(open_tree(options["root"]), options["root"], True) as hardener:
         done = hardener.revert(options["force"])
     with sink_of(options) as sink:
         for path in done.paths:

@@ -57,6 +57,7 @@ class Remedy:
     variables: Mapping[str, str]
     steps: tuple[Step, ...]
     windows: tuple[Windows, ...]
+    windows_notes: tuple[str, ...]
     macos: tuple[str, ...]
     by_hand: tuple[str, ...]
 
@@ -102,6 +103,7 @@ def _remedy(slug: str, table: Table, signs: Mapping[str, tuple[str, ...]]) -> Re
         variables=table.mapping("variables"),
         steps=tuple(_step(one, signs) for one in table.tables("files")),
         windows=tuple(_windows(one) for one in table.tables("windows")),
+        windows_notes=tuple(map(_line, table.texts("windows_notes"))),
         macos=tuple(map(_line, table.texts("macos"))),
         by_hand=tuple(map(_line, table.texts("by_hand"))),
     )

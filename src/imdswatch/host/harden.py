@@ -37,18 +37,21 @@ class Reverted:
 
 
 class Hardener:
-    """One root that is hardened; use it in a `with` block, inside of which no other run touches the root."""
+    """One root that is hardened; use it in a `with` block, inside of which no other run changes the root."""
 
-    def __init__(self, tree: Tree, root: Path) -> None:
-        """Open and lock the root; raises HostError."""
+    def __init__(self, tree: Tree, root: Path, changes: bool) -> None:
+        """Open the root, and lock it where it is to be changed; raises HostError."""
         self._live = tree.live
         try:
             self._place = Place(root)
-            self._place.lock()
-        except BlockingIOError:
-            raise HostError("another run of `imdswatch harden` works on this root", file=str(root)) from None
         except OSError as error:
             raise _told(error, str(root)) from error
+        try:
+            if changes:
+                self._place.lock()
+        except BlockingIOError:
+            self._place.close()
+            raise HostError("another run of `imdswatch harden` works on this root", file=str(root)) from None
         self._journal = Journal(self._place, real(tree, FOLDER))
 
     def __enter__(self) -> Hardener:
@@ -80,30 +83,36 @@ class Hardener:
 
     def recover(self) -> bool:
         """Take back a run that was cut off, and say whether there was one; raises HostError where it cannot be."""
+        return self._roll_back(True)
+
+    def _roll_back(self, ran: bool) -> bool:
+        """Take back what is not finished; `ran` says that commands may have been run for it."""
         found = False
         with _errors():
             self._journal.sweep()
             for record in reversed(self._journal.records()):
-                if not record.finished:
-                    found = True
-                    for path, why in self._take_back(record, force=False).left.items():
-                        raise HostError(
-                            f"an earlier run was cut off, and this {why}",
-                            file=path,
-                            help="`--revert` takes back the rest; `--revert --force` this, too",
-                        )
+                if record.finished:
+                    continue
+                found = True
+                # A command that failed at once made nothing; asking what stands might fail for the same reason.
+                done = self._take_back(record if ran else replace(record, block=""), force=False)
+                for path, why in done.left.items():
+                    raise HostError(
+                        f"a run was cut off, and this {why}",
+                        file=path,
+                        help="`--revert` takes back the rest; `--revert --force` this, too",
+                    )
         return found
 
     def apply(self, edits: Sequence[Edit], commands: Sequence[Command], block: str) -> None:
         """Make all edits, then run the commands; raises HostError, and then everything is as it was."""
         for path, why in self.obstacles(edits).items():
             raise HostError(f"cannot edit this file: it {why}", file=path, help="nothing was changed")
-        with _errors():
-            entries = tuple(map(self._entry, edits))
-            record = self._journal.begin(entries, self._missing(edits), block if commands else "")
         finished, ran = False, False
         try:
             with _errors():
+                entries = tuple(map(self._entry, edits))
+                record = self._journal.begin(entries, self._missing(edits), block if commands else "")
                 for folder in record.folders:
                     self._place.make_folder(folder)
                 for entry in entries:
@@ -116,9 +125,7 @@ class Hardener:
                 finished = True
         finally:
             if not finished:
-                with _errors():
-                    # What failed at once made nothing; asking what stands might fail for the same reason.
-                    self._take_back(record if ran else replace(record, block=""), force=False)
+                self._roll_back(ran)
 
     def revert(self, force: bool = False) -> Reverted:
         """Take back every run, the last one first; `force` overwrites what somebody else changed since."""
@@ -236,7 +243,8 @@ def _told(error: OSError, path: str) -> HostError:
     help = "nothing was changed"
     if error.errno in (errno.EACCES, errno.EPERM):
         help += "; run it as root, and see whether the file is immutable (lsattr)"
-    return HostError(f"cannot change the root: {_reason(error)}", file=path, help=help)
+    why = (error.strerror or str(error)).lower()
+    return HostError(f"cannot change the root: {why}", file=path, help=help)
 
 
 def _reason(error: OSError) -> str:

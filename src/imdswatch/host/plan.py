@@ -103,6 +103,10 @@ class _Planner:
             for step in steps:
                 if not step.where or any(map(self._holds, step.where)):
                     self._do[step.do](remedy, step)
+        changed = {slug for one in self._drafts.values() if one.after != one.before for slug in one.slugs}
+        for remedy in remedies:
+            for text in remedy.by_hand if remedy.slug in changed else ():
+                self._note(remedy, text)
         edits = tuple(
             Edit(tuple(one.slugs), path, one.before, one.after, one.link, one.mode, one.optional)
             for path, one in self._drafts.items()

@@ -51,6 +51,7 @@ def render(catalogue: Catalogue, remedies: Sequence[Remedy], block: str) -> str:
                 f" -ValueName {name} -Type String -Value {data}"
             )
             lines.append(f"{call} | Out-Null")
+        lines += [f"# {note}" for note in remedy.windows_notes]
         if not remedy.windows:
             lines.append("# Nothing to do on Windows, or by hand.")
     return "\n".join([*lines, _FOOT])

@@ -37,6 +37,7 @@ def render(catalogue: Catalogue, remedies: Sequence[Remedy], block: str) -> str:
                 lines += ["", f"[{_HIVES[hive]}\\{rest}]"]
                 last = value.key[0]
             lines.append(f'"{_escaped(value.name)}"="{_escaped(value.data)}"')
+        lines += [f"; {note}" for note in remedy.windows_notes]
         if not remedy.windows:
             lines.append("; Nothing to do on Windows, or by hand.")
     return "\r\n".join([*lines, ""])
