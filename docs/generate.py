@@ -16,6 +16,7 @@ import click
 from imdswatch.cli import main
 from imdswatch.event import FIELDS
 from imdswatch.finding import STAGE_RANK
+from imdswatch.host.catalogue import BLOCKS, catalogue
 from imdswatch.outlook import Can, Outlook, outlook
 from imdswatch.report.catalogue import definition
 from imdswatch.rule import Rule, aliases, load_rules
@@ -33,6 +34,7 @@ def pages() -> Mapping[str, str]:
         "schemas.md": _schemas(schemas),
         "fields.md": _fields(),
         "commands.md": _commands(),
+        "remedies.md": _remedies(),
     }
     return {name: "\n".join(lines).rstrip() + "\n" for name, lines in made.items()}
 
@@ -146,6 +148,53 @@ def _fields() -> Iterator[str]:
     yield "`url`, `host`, `uri_path`, `uri_query` and `answered` are completed from each other and from the reply"
     yield "where a source gives only some of them. Header values, tokens and secret keys have no field, so no log can"
     yield "put them into a finding by way of one."
+
+
+# Remedies
+
+
+def _remedies() -> Iterator[str]:
+    yield from (_MADE.format(source="src/imdswatch/data/host/hardening.yml"), "", "# Remedies", "")
+    yield "What `imdswatch harden` does to a host, and what it leaves to you ([how](harden.md))."
+    for slug, remedy in catalogue().remedies.items():
+        yield from ("", f"## {slug}", "", f"**{md(remedy.title)}.** {md(remedy.why)}", "")
+        yield f"- Source: {md(remedy.source)}"
+        yield f"- Closes what the audit calls: {', '.join(map(_code, remedy.closes))}"
+        yield from (f"- Sets {_code(f'{name}={value}')}" for name, value in remedy.variables.items())
+        yield ""
+        rows: dict[tuple[str, str], list[str]] = {}
+        for step in remedy.steps:
+            block = f" ({step.block})" if step.block in BLOCKS else ""
+            where = "any host" if not step.where else f"with {' or '.join(step.where)}"
+            path = _code(step.path.replace("/root/", "~root/").replace("/home/*/", "~/"))
+            rows.setdefault((_DOES[step.do] + block, where), []).append(path)
+        yield from _table(
+            ("does", "where", "files"), [(*key, ", ".join(paths)) for key, paths in rows.items()]
+        )
+        windows = [
+            f"{_code(value.file)}: {_code('.'.join(value.key))} = {_code(', '.join(value.value))}"
+            if value.file
+            else f"{_code(value.key[0])}, {_code(value.name)} = {_code(value.data)}"
+            for value in remedy.windows
+        ]
+        for title, texts in (
+            ("Windows", [*windows, *map(md, remedy.windows_notes)]),
+            ("macOS", [*map(md, remedy.macos)]),
+            ("By hand", [*map(md, remedy.by_hand)]),
+        ):
+            if texts:
+                yield from ("", f"{title}:", "", *(f"- {text}" for text in texts))
+
+
+_DOES = {
+    "correct": "corrects values",
+    "assign": "sets the variables",
+    "whole": "makes a file",
+    "json": "sets a key",
+    "cloud": "takes Ec2 off the list, with `strict_id`",
+    "bypass": "lets the addresses go around a proxy",
+    "link": "makes a link",
+}
 
 
 # Commands

@@ -26,7 +26,7 @@ from imdswatch.schema import load_schemas
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-PAGES = ("rules.md", "schemas.md", "fields.md", "commands.md")
+PAGES = ("rules.md", "schemas.md", "fields.md", "commands.md", "remedies.md")
 MADE_LATER = {"docs/benchmark.md"}
 """Written by `make bench`; may be missing in a clone that never ran it."""
 SETUP = {"make demo", "make test", "pip install ."}
