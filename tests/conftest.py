@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -14,3 +16,11 @@ settings.register_profile(
 )
 settings.register_profile("random", deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("IMDSWATCH_HYPOTHESIS", "fixed"))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    """Chromium, or a skip that says why there is none."""
+    from chromium import start  # late: its driver takes longer to import than most tests to run
+
+    yield from start()

@@ -70,7 +70,7 @@ function parts(row) {
     (full.responders || []).map((one) => section('Also answered', told(one))),
     section('Account', accountOf(full.account)),
     full.reasons && [title(`Verdict of the probe: ${full.verdict}`),
-      element('ul', { class: 'reasons' }, full.reasons.map(([side, text]) => element('li', {}, span('side', side), ' ', text)))],
+      element('ul', { class: 'reasons' }, full.reasons.map(([side, text]) => element('li', {}, span('side', side), text)))],
     title('Evidence'),
     evidence(full.evidence, columns.more[row]),
     section('Rules that matched', Object.entries(full.rules || {}).map(([name, count]) => [name, `${say(count)}×`])),
@@ -117,7 +117,7 @@ function closeDetails() {
 }
 
 function makeDetails() {
-  details.pane = element('aside', { class: 'details', 'aria-labelledby': 'details-title', hidden: true });
+  details.pane = element('aside', { class: 'details', 'aria-label': 'Finding', hidden: true });
   details.pane.addEventListener('click', (event) => {
     if (event.target.closest('a')) closeDetails();
   });

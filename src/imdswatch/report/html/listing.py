@@ -102,7 +102,7 @@ def _verdict(one: Verdict) -> Html:
             reason.text,
         )
         if reason.speaks_for != FACT
-        else tag("li", tag("span", "seen", class_="side"), " ", reason.text)
+        else tag("li", tag("span", "seen", class_="side"), reason.text)
         for reason in one.reasons
     ]
     return tag(

@@ -157,7 +157,7 @@ def missed(places: list[Skipped], total: int) -> Html:
             class_="scroll",
             role="region",
             tabindex="0",
-            aria_labelledby="missed-title",
+            aria_label="Places that could not be looked at",
         ),
         _more(total - len(places), "place"),
         id="missed",

@@ -75,7 +75,7 @@ function chips() {
     return chip;
   });
   const any = Object.entries(NONE).some(([name, value]) => choice[name] !== value);
-  if (any) made.push(button('Show all', () => { choose(NONE); document.getElementById('search').focus(); }, { class: 'button small' }));
+  if (any) made.push(button('Show all findings', () => { choose(NONE); document.getElementById('search').focus(); }, { class: 'button small' }));
   return made;
 }
 
