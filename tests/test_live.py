@@ -20,6 +20,7 @@ from imdswatch.read.live import Live
 from imdswatch.read.sieve import everything, sieve
 from imdswatch.scan.text import Outcome
 from imdswatch.watch.live import LiveFeed
+from test_capture_paths import FOLDER
 from test_live_corpus import judgement, shown
 
 pytestmark = wires.NEEDS_ROOT
@@ -237,3 +238,21 @@ def test_a_link_without_ethernet(cable: None) -> None:
             assert found.frame(0).linktype == 101
     finally:
         os.close(tun)
+
+
+def test_a_proxy_is_followed_from_the_second_dialogue_on(cable: None) -> None:
+    """Of the first the filter saw the requests only; it lets through what the two hosts say from then on."""
+    frames = wires.pcap(FOLDER / "recorded" / "boto3-proxy.pcap")
+    with closing(Sensor()) as sensor:
+        wires.send(frames)
+        sensor.turn(lambda: sensor.stage == "requested")
+        end = time.monotonic() + 0.6
+        sensor.turn(lambda: time.monotonic() > end)
+        assert sensor.stage == "requested"
+        again = [bytearray(frame.data) for frame in frames]
+        for data in again:  # other ports: another run of the client
+            for place in (34, 36):
+                if int.from_bytes(data[place : place + 2]) > 30_000:
+                    data[place] ^= 0x40
+        wires.send([bytes(data) for data in again])
+        sensor.turn(lambda: sensor.stage == "credentials-served")

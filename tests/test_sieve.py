@@ -180,5 +180,29 @@ def test_hosts_that_were_served_credentials() -> None:
     )
 
 
+def test_hosts_of_which_one_asked_the_other() -> None:
+    pairs = sieve(ETHERNET, [], [("10.0.1.5", WEB), ("10.0.1.6", "10.0.0.8"), ("2001:db8::5", "2001:db8::9")])
+    answer, more = f.tcp(b"HTTP/1.1 200 OK\r\n", sport=3128, dport=40112), f.tcp(b"x")
+    known = [
+        f.ethernet(f.ip4(answer, src=WEB, dst="10.0.1.5")),
+        f.ethernet(f.ip4(more, src="10.0.1.5", dst=WEB)),
+        f.ethernet(f.ip4(more, src="10.0.0.8", dst="10.0.1.6"), vlans=[(0x8100, 1)]),
+        f.ethernet(f.ip6(answer, src="2001:db8::9", dst="2001:db8::5"), f.IPV6),
+    ]
+    others = [
+        f.ethernet(f.ip4(answer, src=WEB, dst="10.0.1.6")),
+        f.ethernet(f.ip4(answer, src="10.0.0.7", dst="10.0.1.5")),
+        f.ethernet(f.ip6(answer, src="2001:db8::8", dst="2001:db8::5"), f.IPV6),
+    ]
+    assert [accepts(frame, pairs) for frame in known + others] == [True] * 4 + [False] * 3
+    assert not any(accepts(frame) for frame in known + others)
+    assert all(accepts(f.ethernet(packet), pairs) for packet in PASSED.values())
+    assert not any(
+        accepts(f.ethernet(packet, pad=False), pairs)
+        for packet in STOPPED.values()
+        if packet[12:20] not in (f.ip4(b"", dst=WEB)[12:20],)
+    )
+
+
 def test_everything() -> None:
     assert all(accepts(data, everything()) for data in (b"", *STOPPED.values()))

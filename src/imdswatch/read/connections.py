@@ -71,6 +71,10 @@ class Connections:
         for event in self._tcp.expire(now, silent):
             yield from self._event(event)
 
+    def waits(self, talk: Talk) -> bool:
+        """Say whether only more packets, or the end, show what becomes of a connection."""
+        return talk.waits or self._tcp.waits(talk.connection)
+
     def hurry(self, talk: Talk) -> Iterator[Observed]:
         """Yield what waits for packets that may never be seen."""
         for event in self._tcp.hurry(talk.connection):

@@ -4,7 +4,8 @@ What would be told at the end of a capture is told `SOON` after it began (a requ
 without request), `LATER` where a response is under way, whose rest may say more. Only news is told so: what a victim
 and an endpoint did not show yet. When the rest comes it is told too where it says more, and else not again, so that an
 exchange that took longer than `SOON` may count twice in `count`, and the stage is right at any time. Connections that
-are silent for `SILENT` seconds are over.
+are silent for `SILENT` seconds are over. Where the beginning of a connection was not seen, the lowest segment of the
+first `SOON` seconds begins it; holes later on are waited for as in a capture, since what was lost is sent again.
 
 Time is the capture's, carried on by a monotonic clock while nothing comes. When the system's clock is set back by more
 than `BACK` seconds, everything open is told as it stands and begins anew, as timeouts could not be told any more.
@@ -59,6 +60,10 @@ class _Open(Dialogues):
         yield from self._connections.expire(now, silent)
         yield from self._lookups.expire(now)
 
+    def waits(self, talk: Talk) -> bool:
+        """Say whether only more packets, or the end, show what becomes of a connection."""
+        return self._connections.waits(talk)
+
     def hurry(self, talk: Talk) -> Iterator[Observed]:
         """Yield what waits for packets that may never be seen."""
         return self._connections.hurry(talk)
@@ -98,7 +103,7 @@ class Prompt:
         if dialogues.touched:
             for talk in dialogues.touched:
                 number = talk.connection.number
-                if talk.waits and number not in self._soon:
+                if number not in self._soon and dialogues.waits(talk):
                     self._soon[number] = talk, now
             dialogues.touched.clear()
         return found
@@ -106,15 +111,16 @@ class Prompt:
     def tick(self, now: float) -> list[Observed]:
         """Let time pass; return what waited long enough."""
         found: list[Observed] = []
+        dialogues = self._dialogues
         for talk in _due(self._soon, now - SOON):
-            found += self._finally(self._dialogues.hurry(talk))
+            found += self._finally(dialogues.hurry(talk))
             found += self._of(talk, cut=False)
-            if talk.waits and talk.connection.server.octets:
+            if dialogues.waits(talk):
                 self._later.setdefault(talk.connection.number, (talk, now))
         for talk in _due(self._later, now - LATER + SOON):
             found += self._of(talk, cut=True)
         if self._time is not None:
-            found += self._finally(self._dialogues.expire(self._time + now - self._came, SILENT))
+            found += self._finally(dialogues.expire(self._time + now - self._came, SILENT))
         return found
 
     def end(self) -> list[Observed]:

@@ -44,6 +44,10 @@ class Recent(Generic[K, V]):
             return key, value
         return None
 
+    def keys(self) -> list[K]:
+        """Return all keys, the oldest first."""
+        return list(self._entries)
+
     def drain(self) -> list[V]:
         """Return all values, the oldest first, and forget them."""
         values = list(self._entries.values())

@@ -8,13 +8,15 @@ It may only ever be too generous: what it cannot look into is handed on, and use
 - TCP segments that begin with a request in absolute form, or a CONNECT, for a host that is a number or begins with
   `i` (`instance-data`), or with a request for `/latest`, `/1.0` or `/20…` of any host,
 - TLS hellos and requests of `hosts` (who was served credentials), to whomever,
+- all that goes on in `pairs`: two hosts of which one asked the other for metadata, which is no endpoint (a proxy, a
+  DNAT target), so that what they say next is seen whole,
 - what carries packets in packets: VXLAN, Geneve, GRE with ERSPAN, IP in IP, MPLS, PPPoE, 802.3 with SNAP, EtherIP,
   AH, IPv6 with extension headers.
 
 Up to two VLAN tags that the kernel left in the frame are passed over; a third is handed on. Not seen: answers through
 a proxy, at a DNAT target and at custom endpoints; requests that are cut before the words above; fragments that do not
-begin a datagram, but for those of the endpoint and of tunnels over IP. All of these need every packet
-(`watch --all-http`). Pure. tests/test_sieve.py runs it beside what tcpdump makes of the same words.
+begin a datagram, but for those of the endpoint and of tunnels over IP. The first needs a second dialogue, all
+need every packet (`watch --all-http`). Pure. tests/test_sieve.py runs it beside what tcpdump makes of the same words.
 """
 
 from __future__ import annotations
@@ -47,10 +49,18 @@ _PROTOCOL, _THEIRS = 0, 1
 _ICMP_REDIRECT, _ICMP_ERRORS, _ICMP6_ERRORS = 5, (3, 4, 11, 12), (1, 2, 3, 4)  # RFC 792, RFC 4443
 
 
-def sieve(linktype: int, hosts: Sequence[str] = ()) -> tuple[Instruction, ...]:
-    """Return the filter for an interface of a link type; `hosts` are those whose use of AWS is looked for."""
+Pair = tuple[str, str]
+
+
+def sieve(linktype: int, hosts: Sequence[str] = (), pairs: Sequence[Pair] = ()) -> tuple[Instruction, ...]:
+    """Return the filter for an interface of a link type; names of hosts that are no addresses are passed over."""
     program = Program()
     watched = sorted({ip_address(host) for host in hosts if _is_address(host)}, key=str)
+    known = [
+        (ip_address(one).packed, ip_address(other).packed)
+        for one, other in pairs
+        if _is_address(one) and _is_address(other)
+    ]
     v4 = [int(host) for host in watched if host.version == 4]
     v6 = [host.packed for host in watched if host.version == 6]
     if watched:
@@ -66,8 +76,8 @@ def sieve(linktype: int, hosts: Sequence[str] = ()) -> tuple[Instruction, ...]:
         program.goto_if("ipv4", 4)
         program.goto_unless("nothing", 6)
         program.goto("ipv6")
-    _ipv4(program, start, v4)
-    _ipv6(program, start, v6)
+    _ipv4(program, start, v4, [pair for pair in known if len(pair[0]) == len(pair[1]) == 4])
+    _ipv6(program, start, v6, [pair for pair in known if len(pair[0]) == len(pair[1]) == 16])
     _transport(program, bool(watched))
     program.label("nothing")
     program.reject()
@@ -124,11 +134,25 @@ def _ethernet(program: Program) -> int:
     return 14
 
 
-def _ipv4(program: Program, start: int, hosts: Sequence[int]) -> None:
+_Octets = tuple[bytes, bytes]
+
+
+def _ipv4(program: Program, start: int, hosts: Sequence[int], pairs: Sequence[_Octets]) -> None:
     program.label("ipv4")
     for place in (start + 12, start + 16):
         program.load(4, place)
         program.accept_if(int(ip_address(ENDPOINT_V4)))
+    if pairs:  # the destination is what was loaded last, and most packets go to somebody else
+        program.goto_if("of a pair", *sorted({_number(host) for pair in pairs for host in pair}))
+        program.goto("of no pair")
+        program.label("of a pair")
+        for one, other in sorted({*pairs, *((other, one) for one, other in pairs)}):
+            program.load(4, start + 12)
+            program.goto_unless(f"not {one.hex()} {other.hex()}", _number(one))
+            program.load(4, start + 16)
+            program.accept_if(_number(other))
+            program.label(f"not {one.hex()} {other.hex()}")
+        program.label("of no pair")
     program.load(1, start + 9)
     program.keep(_PROTOCOL)
     program.accept_if(*_CARRIERS)
@@ -151,13 +175,18 @@ def _ipv4(program: Program, start: int, hosts: Sequence[int]) -> None:
     program.goto("transport")
 
 
-def _ipv6(program: Program, start: int, hosts: Sequence[bytes]) -> None:
+def _ipv6(program: Program, start: int, hosts: Sequence[bytes], pairs: Sequence[_Octets]) -> None:
     program.label("ipv6")
     endpoint = ip_address(ENDPOINT_V6).packed
     for place in (start + 8, start + 24):
         _skip_unless_address(program, place, endpoint, f"not {place}")
         program.accept()
         program.label(f"not {place}")
+    for one, other in sorted({*pairs, *((other, one) for one, other in pairs)}):
+        _skip_unless_address(program, start + 8, one, f"not {one.hex()} {other.hex()}")
+        _skip_unless_address(program, start + 24, other, f"not {one.hex()} {other.hex()}")
+        program.accept()
+        program.label(f"not {one.hex()} {other.hex()}")
     program.load(1, start + 6)
     program.keep(_PROTOCOL)
     program.accept_if(*_CARRIERS, *_EXTENSIONS)

@@ -11,15 +11,17 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from imdswatch.address import ENDPOINTS
 from imdswatch.event import complete
 from imdswatch.finding import Skipped
 from imdswatch.read.bpf import Instruction
 from imdswatch.read.live import Live
 from imdswatch.read.observed import Observed
 from imdswatch.read.prompt import Prompt
+from imdswatch.read.recent import Recent
 from imdswatch.read.ring import Captured
+from imdswatch.read.sieve import Pair, sieve
 from imdswatch.read.sieve import everything as all_packets
-from imdswatch.read.sieve import sieve
 from imdswatch.scan.captures import CaptureSearch
 from imdswatch.scan.following import SETTLED, Following
 from imdswatch.scan.text import Outcome
@@ -33,6 +35,7 @@ RING = 64 << 20
 _READS = 4  # of the ring at one turn, so that other feeds have theirs
 _MOST_FILTERED, _MOST_SEARCHED = 64, 256
 """Hosts with served credentials whose use of them is looked for, by the kernel's filter and by the search."""
+_MOST_PAIRS = 32
 _FEW = 64
 """Packets that passed the kernel's filter which are read at once: searching among so few costs more."""
 _ADAPT = 0.5
@@ -53,6 +56,8 @@ class LiveFeed:
     ) -> None:
         self._judgement, self._everything, self._processes = judgement, everything, processes
         self._hosts: tuple[str, ...] = ()
+        self._pairs: Recent[Pair, bool] = Recent(_MOST_PAIRS)
+        self._met = False
         self._generation, self._adapted = judgement.generation, 0.0
         self._prompt = Prompt()
         search = CaptureSearch(judgement.conditions, judgement.later).search
@@ -66,18 +71,24 @@ class LiveFeed:
         self._last: float | None = None
 
     def _filter(self, linktype: int) -> tuple[Instruction, ...]:
-        return all_packets() if self._everything else sieve(linktype, self._hosts[:_MOST_FILTERED])
+        return (
+            all_packets()
+            if self._everything
+            else sieve(linktype, self._hosts[:_MOST_FILTERED], self._pairs.keys())
+        )
 
     def _adapt(self, outcome: Outcome, now: float) -> None:
         """Search for what is wanted now: rules have changed, or who was served credentials."""
         judgement = self._judgement
         hosts = tuple(sorted(judgement.victims)[:_MOST_SEARCHED])
-        if hosts == self._hosts and judgement.generation == self._generation:
-            return
-        if now < self._adapted + _ADAPT:
+        same = hosts == self._hosts and judgement.generation == self._generation
+        if (same and not self._met) or now < self._adapted + _ADAPT:
             return
         self._adapted, self._hosts, self._generation = now, hosts, judgement.generation
+        self._met = False
         self._live.filter(self._filter)
+        if same:
+            return
         search = CaptureSearch(judgement.conditions, judgement.later, hosts or None).search
         if search is None:
             self._following = None
@@ -122,9 +133,19 @@ class LiveFeed:
     def _take(self, outcome: Outcome, observed: Iterable[Observed]) -> None:
         for one in observed:
             self._events += 1
+            self._meet(one)
             if self._processes is not None:
                 _name_process(self._processes, one.fields)
             self._judgement.take(outcome.incidents, complete(one.fields), self.name, "packet", one.number)
+
+    def _meet(self, one: Observed) -> None:
+        """Let the filter pass what two hosts say of which one asked the other for metadata."""
+        client, server = one.fields.get("src_ip"), one.fields.get("dst_ip")
+        if "method" not in one.fields or "step" not in one.fields or server in ENDPOINTS:
+            return
+        if client is not None and server is not None and self._pairs.get((client, server)) is None:
+            self._pairs.put((client, server), True)
+            self._met = not self._everything
 
     def tick(self, now: float) -> None:
         """Let time pass for dialogues and the interface."""

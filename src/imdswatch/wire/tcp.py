@@ -170,14 +170,28 @@ class Tcp:
                 self._close(live, "idle", events)
         return events
 
+    def waits(self, connection: Connection) -> bool:
+        """Say whether octets of a connection wait for others."""
+        live = self._live(connection)
+        return live is not None and bool(live.early or live.streams[0].waiting or live.streams[1].waiting)
+
     def hurry(self, connection: Connection) -> list[Event]:
-        """Take up what waits for packets that it acknowledges: none came for a while. For a live sensor."""
+        """Take up what waits for packets that did not come for a while; for a live sensor.
+
+        A beginning that was not seen will not be; what was lost on the way may be sent again, and is waited for.
+        """
         events: list[Event] = []
-        for queue in (self._quiet, self._busy, self._closing):
-            live = queue.get(connection.number)
-            if live is not None and live.early:
-                self._release(live, events, now=True)
+        live = self._live(connection)
+        if live is not None:
+            self._release(live, events, now=True)
+            for direction, stream in enumerate(live.streams):
+                if stream.next is None:
+                    self._deliver(live, direction, stream.skip(), connection.first, events)
         return events
+
+    def _live(self, connection: Connection) -> _Live | None:
+        queues = (self._busy, self._quiet, self._closing)
+        return next((queue[connection.number] for queue in queues if connection.number in queue), None)
 
     def end(self) -> list[Event]:
         """Close every connection: the capture is over."""
