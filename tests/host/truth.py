@@ -1,17 +1,17 @@
 """What real clients do, and what the audit says they would: one table of host situations by clients.
 
-`python tests/host/truth.py CLIENTS` runs every client in every situation (`make truth`) and writes docs/audit-truth.md.
-The audit's side is computed from a root built for the situation; it never sees what was recorded.
+`python tests/host/truth.py CLIENTS` runs every client in every situation (`make truth`) and writes truth.json and
+docs/audit-truth.md. The audit's side is computed from a root built for the situation; it never sees what was recorded.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -26,10 +26,12 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1] / "src")]
 from rooting import build  # noqa: E402
 
 from imdswatch.host.audit import audit  # noqa: E402
+from imdswatch.host.chain import FAILS  # noqa: E402
 from imdswatch.lab.clients import Client, Missing, command, inventory, version_command  # noqa: E402
-from imdswatch.matrix import Cell  # noqa: E402
+from imdswatch.matrix import ASKS, ASKS_ONLY_WHEN, Cell  # noqa: E402
 
 PAGE = HERE.parents[1] / "docs" / "audit-truth.md"
+RECORD = HERE / "truth.json"
 JOBS = 4
 
 BOTO = """
@@ -107,8 +109,9 @@ def situations() -> Mapping[str, Mapping[str, Any]]:
 # The audit's side
 
 
-def audited(name: str) -> Mapping[str, str]:
-    """Return the state of each tool that the audit gives for a situation."""
+@cache
+def audited(name: str) -> Mapping[str, Cell]:
+    """Return the cell of each tool that the audit gives for a situation."""
     situation = situations()[name]
     home = "/home/alice"
     lines = [
@@ -128,7 +131,7 @@ def audited(name: str) -> Mapping[str, str]:
     with tempfile.TemporaryDirectory() as folder:
         build({"tools": [tool for tool in USES if tool not in INSTALLED], "files": files}, Path(folder))
         cells = [one for one in audit(Path(folder), "alice") if isinstance(one, Cell)]
-    return {cell.tool: cell.state for cell in cells if cell.context == f"unit {cell.tool}.service"}
+    return {cell.tool: cell for cell in cells if cell.context == f"unit {cell.tool}.service"}
 
 
 # The clients' side
@@ -220,22 +223,100 @@ def _in_namespace(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return answers
 
 
-if __name__ == "__main__":
-    clients = Path(sys.argv[1])
-    wanted = sys.argv[2].split(",") if len(sys.argv) > 2 else list(situations())
-    tools = sys.argv[3].split(",") if len(sys.argv) > 3 else list(USES)
-    seen = observed(clients, wanted, tools)
-    for name in wanted:
-        said = audited(name)
+# Both
+
+
+def agrees(name: str, cell: Cell, asked: bool) -> bool:
+    """Say whether a cell is what was seen; a condition counts as met where the situation says that a source fails."""
+    met = situations()[name].get("fails", False) and FAILS in cell.when
+    return asked == (cell.state == ASKS or (cell.state == ASKS_ONLY_WHEN and met))
+
+
+def recorded() -> Mapping[str, Any]:
+    """Return what the last run of all clients saw: versions, and the first request of each run ("" for none)."""
+    found: dict[str, Any] = json.loads(RECORD.read_text(encoding="utf-8"))
+    return found
+
+
+def page(record: Mapping[str, Any]) -> str:
+    """Return docs/audit-truth.md."""
+    tools = [tool for tool in USES if tool in record["versions"]]
+    rows, right, total = [], 0, 0
+    for name, situation in situations().items():
+        cells, said = audited(name), record["asked"][name]
+        row = []
         for tool in tools:
-            if (name, tool) in seen:
-                got = seen[name, tool]
-                mark = "ok" if bool(got["asked"]) == (said[tool] == "asks") else "DIFFERS"
-                print(
-                    mark,
-                    name,
-                    tool,
-                    said[tool],
-                    got["asked"][:3],
-                    got["said"][-200:] if mark != "ok" or os.environ.get("V") else "",
-                )
+            if tool not in said:
+                row.append("")
+                continue
+            agreed = agrees(name, cells[tool], bool(said[tool]))
+            right, total = right + agreed, total + 1
+            row.append(
+                ("asks" if said[tool] else "–") + ("" if agreed else f" **audit: {cells[tool].state}**")
+            )
+        given = [f"`{key}={value}`" for key, value in situation.get("env", {}).items()]
+        given += [f"`{path}`" for path in situation.get("home", {})]
+        rows.append(f"| {name} | {', '.join(given)} | {' | '.join(row)} |")
+    head = HEAD.format(
+        date=record["date"],
+        commit=record["commit"],
+        right=right,
+        total=total,
+        situations=len(rows),
+        clients=len(tools),
+        versions="\n".join(f"| {tool} | {record['versions'][tool]} |" for tool in tools),
+    )
+    lines = [
+        head,
+        f"| situation | given | {' | '.join(tools)} |",
+        "| --- " * (len(tools) + 2) + "|",
+        *rows,
+        "",
+    ]
+    return "\n".join(lines)
+
+
+HEAD = """\
+<!-- Made by tests/host/truth.py (make truth). Do not edit: change tests/host/situations.yml. -->
+
+# What real clients do, and what the audit says
+
+Each client was run in each situation, in a network namespace without a way out, in which a recorder stood at both
+endpoints and as a proxy; *asks* means that at least one request for metadata reached it. The audit saw a root with
+the same settings and never the recording. A cell of the audit counts as *asks* if it says so, or if it says *asks only
+when that fails* of a source of credentials that does fail there. `@` is the home folder; keys are fake. Clients bear
+the names of the audit's tools.
+
+`make truth` on {date}, commit {commit}: **{right} of {total} cells agree**, {situations} situations, {clients} clients.
+
+| client | version |
+| --- | --- |
+{versions}
+"""
+
+
+def main(clients: Path) -> None:
+    """Run all, write the record and the page."""
+    tools = list(USES)
+    seen = observed(clients, list(situations()), tools)
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=HERE, capture_output=True, text=True, check=False
+    )
+    asked: dict[str, dict[str, str]] = {name: {} for name in situations()}
+    for (name, tool), got in seen.items():
+        asked[name][tool] = got["asked"][0] if got["asked"] else ""
+    record = {
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "commit": commit.stdout.strip(),
+        "versions": versions(clients, {tool for _, tool in seen}),
+        "asked": asked,
+    }
+    RECORD.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    PAGE.write_text(page(record), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--page"]:
+        PAGE.write_text(page(recorded()), encoding="utf-8")
+    else:
+        main(Path(sys.argv[1]))

@@ -10,7 +10,7 @@ import click
 from imdswatch.cli.codes import FOUND, SKIPPED
 from imdswatch.cli.output import sink_of
 
-_SINKS = {"text": "matrix_text", "ndjson": "matrix_ndjson"}
+_SINKS = {"text": "matrix_text", "ndjson": "matrix_ndjson", "sarif": "sarif", "junit": "junit"}
 
 
 @click.command(

@@ -10,11 +10,12 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
-from imdswatch.host import jobs, sessions, units
+from imdswatch.host import jobs, sessions, syntax, units
 from imdswatch.host.awsconfig import Profiles, profiles
 from imdswatch.host.containers import containers
 from imdswatch.host.facts import Context, Tool, User
 from imdswatch.host.processes import processes
+from imdswatch.host.setting import Setting
 from imdswatch.host.tree import Kind, Tree
 
 _SESSIONS = (
@@ -37,7 +38,9 @@ def contexts(
 ) -> Iterator[Context]:
     """Yield every context in which one of the tools may run; `only` is the user that is wanted, "" for all."""
     homes = {user.name: user.home for user in known}
-    if tools:
+    if tree.image is not None:
+        yield _of_image(tree, homes)
+    elif tools:
         given = sessions.pam_environment(tree, _SESSIONS)
         yield from (sessions.session(tree, user, given) for user in people)
         yield from _of_units(tree, homes, tools)
@@ -55,6 +58,33 @@ def contexts(
             edit=container.path,
             change="disable-in-container",
         )
+
+
+def _of_image(tree: Tree, homes: dict[str, str]) -> Context:
+    """Return what a container of an image gets where nothing else is said."""
+    config = tree.image or {}
+    given, user = config.get("Env"), str(config.get("User") or "root").partition(":")[0]
+    words = (
+        [word.replace("\n", " ") for word in given if isinstance(word, str)]
+        if isinstance(given, list)
+        else []
+    )
+    settings = [Setting(one.name, one.value, _ENV) for one in syntax.env_file("\n".join(words), _ENV)]
+    environment = {one.name: one for one in settings if sessions.RELEVANT.fullmatch(one.name)}
+    home = homes.get(user, "/root" if user in ("root", "0") else "/")
+    return Context(
+        kind="image",
+        name="",
+        user=user,
+        home=home,
+        environment=environment,
+        profiles=profiles(tree, environment, home),
+        edit=_ENV,
+        change="disable-in-image",
+    )
+
+
+_ENV = "(image configuration)"
 
 
 def _of_units(tree: Tree, homes: dict[str, str], tools: Sequence[Tool]) -> Iterator[Context]:

@@ -1,12 +1,14 @@
 """Read a host from its tree: users, tools, every way in which they are started, agents, network.
 
-Nothing is judged, nothing raises; what could not be read stands in the tree's `skipped`.
+Nothing is judged; what could not be read stands in the tree's `skipped`. Raises UsageError for a user who is not
+there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from imdswatch.errors import UsageError
 from imdswatch.host import agents, sessions, units
 from imdswatch.host.awsconfig import Profiles
 from imdswatch.host.contexts import ANY, contexts, unit_context
@@ -30,6 +32,10 @@ _UNITS = {
 def gather(tree: Tree, only: str = "") -> Facts:
     """Return the facts of a host; `only` is the user whose sessions are wanted, "" for all."""
     known = sessions.users(tree)
+    if only and known and only not in {user.name for user in known}:
+        raise UsageError(
+            f"there is no user {only!r} below this root", help="`/etc/passwd` there has all names"
+        )
     people = tuple(user for user in sessions.people(tree, known) if only in ("", user.name))
     tools, compose = installed(tree, known)
     machine = _machine(tree)

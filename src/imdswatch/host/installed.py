@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from imdswatch.host.binaries import go_modules, jar_has
+from imdswatch.host.binaries import go_modules, jar_holds
 from imdswatch.host.facts import Tool, User
 from imdswatch.host.families import Package, packages
 from imdswatch.host.rpm import rpm_versions
@@ -167,13 +167,13 @@ def _jar(tree: Tree, index: _Index, path: str, name: str, found: Found) -> Itera
         tree.skip("/", f"has more than {_JARS} Java archives; the rest is not looked into")
         return
     named = _JAR.match(name)
-    for package in packages():
-        if "jar" not in package.names:
-            continue
+    of_jars = [package for package in packages() if "jar" in package.names]
+    held = jar_holds(tree, path, [package.package for package in of_jars if package.package])
+    for package in of_jars:
         is_named = named is not None and named["name"] in package.names["jar"]
         if is_named and not package.package:
             yield package, named["version"] if named else "", path
-        elif package.package and jar_has(tree, path, package.package):
+        elif package.package in held:
             yield package, named["version"] if named is not None and is_named else "", path
 
 

@@ -9,10 +9,11 @@ once. Never raises for what stands in the tree. What the files hold comes from a
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
+from operator import itemgetter
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -76,10 +77,12 @@ class Folder:
 class Tree:
     """The one way to read what stands below a root."""
 
-    def __init__(self, store: Store, *, name: str, live: bool = False) -> None:
-        """Look at nothing yet; `live` says that this is the running system itself."""
+    def __init__(
+        self, store: Store, *, name: str, live: bool = False, image: Mapping[str, object] | None = None
+    ) -> None:
+        """Look at nothing yet; `live`: this is the running system itself; `image`: how an image is run."""
         self._store = store
-        self.name, self.live = name, live
+        self.name, self.live, self.image = name, live, image
         self.skipped: list[Skipped] = []
         self._told: set[tuple[str, str]] = set()
         self._look: Callable[[str], Meta | None] = lru_cache(maxsize=1 << 14)(self._looked)
@@ -192,10 +195,11 @@ class Tree:
 
     def walk(self, top: str, prune: Collection[str] = (), names: Collection[str] = ()) -> Iterator[Folder]:
         """Yield a folder and what is below it, links not followed; not below paths in `prune` or names in `names`."""
-        pending, seen = [top], 0
+        found = self.resolve(top)
+        pending, seen = [found] if found is not None and self.is_folder(found) else [], 0
         while pending:
             here = pending.pop()
-            entries = self._entries(here)
+            entries = self._listed(here, here)
             seen += len(entries)
             if seen > _ENTRIES:
                 self.skip(top, f"has more than {_ENTRIES} entries; the rest is not looked at")
@@ -211,10 +215,11 @@ class Tree:
 
     def _entries(self, path: str) -> list[tuple[str, Kind]]:
         found = self.resolve(path)
-        if found is None or not self.is_folder(found):
-            return []
+        return [] if found is None or not self.is_folder(found) else self._listed(found, path)
+
+    def _listed(self, resolved: str, path: str) -> list[tuple[str, Kind]]:
         try:
-            return sorted(self._store.names(found), key=lambda entry: entry[0])
+            return sorted(self._store.names(resolved), key=_name)
         except OSError as error:
             self.skip(path, _reason(error))
             return []
@@ -234,11 +239,31 @@ def open_tree(root: Path) -> Tree:
     try:
         if root.is_dir():
             return Tree(FolderStore(root), name=str(root), live=os.path.samefile(root, "/"))
+        if root.is_file():
+            return _image(root)
     except OSError as error:
         raise UsageError(f"cannot open the root: {_reason(error)}", file=str(root)) from error
     if not root.exists():
         raise UsageError("there is no such root", file=str(root))
-    raise UsageError("this root is no folder", file=str(root))
+    raise UsageError("this root is neither a folder nor a tar file", file=str(root))
+
+
+def _image(root: Path) -> Tree:
+    import tarfile
+
+    from imdswatch.host.image import ImageStore
+
+    try:
+        store = ImageStore(root)
+    except tarfile.TarError:
+        raise UsageError("this root is neither a folder nor a tar file", file=str(root)) from None
+    tree = Tree(store, name=str(root), image=store.config)
+    for skipped in store.skipped:
+        tree.skip(skipped.source, skipped.reason)
+    return tree
+
+
+_name = itemgetter(0)
 
 
 def _parts(path: str) -> list[str]:
