@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCKS := requirements.lock requirements-dev.lock
 
-.PHONY: delivery demo test check golden docs bench lock engines conformance fuzz clients clean check-static
+.PHONY: sbom package delivery demo test check golden docs bench lock engines conformance fuzz clients clean check-static
 
 $(VENV)/run.stamp: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "imdswatch needs Python 3.11 or newer")'
@@ -70,6 +70,21 @@ conformance: $(VENV)/dev.stamp .cache/references/stamp engines  ## the heavy pro
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r fuzz/atheris.lock
 	mkdir -p .cache/fuzz && touch $@
 
+.cache/package/stamp: tools/package.lock requirements.lock
+	$(PYTHON) -m venv --clear .cache/package
+	.cache/package/bin/pip install --quiet --disable-pip-version-check --require-hashes -r tools/package.lock
+	$(PYTHON) -m venv --clear .cache/shipped
+	.cache/shipped/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	.cache/shipped/bin/pip uninstall --quiet --yes pip setuptools
+	touch $@
+
+sbom: .cache/package/stamp  ## dist/imdswatch.cdx.json: what an installation from the lock consists of (CycloneDX)
+	.cache/package/bin/python tools/sbom.py .cache/shipped/bin/python dist/imdswatch.cdx.json
+
+package: $(VENV)/dev.stamp sbom  ## wheel and sdist, installed from nothing by pip, uv and pipx; container file; SBOM
+	$(BIN)/python -m hatchling build -d dist
+	IMDSWATCH_PACKAGE=.cache/package $(BIN)/python -m pytest -q tests/test_package.py
+
 delivery: $(VENV)/dev.stamp  ## kill -9 of both sides at random moments over ten thousand findings
 	IMDSWATCH_KILLS=10000 $(BIN)/python -m pytest -q -s tests/test_delivery_killed.py
 
@@ -91,6 +106,7 @@ lock: $(VENV)/dev.stamp  ## resolve the dependencies anew
 	$(BIN)/pip install --quiet pip-tools
 	$(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --strip-extras --allow-unsafe -o requirements.lock pyproject.toml
 	$(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --strip-extras --allow-unsafe -c requirements.lock -o requirements-dev.lock requirements-dev.in
+	cd tools && ../$(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --strip-extras --allow-unsafe -o package.lock package.in
 	for name in python aws; do $(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --strip-extras --allow-unsafe -o $(LOCKED)/$$name.lock $(LOCKED)/$$name.in || exit 1; done
 
 clean:

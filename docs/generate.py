@@ -249,5 +249,8 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]
 
 
 if __name__ == "__main__":
+    import manual
+
+    (Path(__file__).parent / "man" / "imdswatch.1").write_text(manual.page(), encoding="utf-8")
     for page, content in pages().items():
         (Path(__file__).parent / page).write_text(content, encoding="utf-8")

@@ -18,6 +18,7 @@ COMMANDS = {
     "report": "imdswatch.cli.report:report",
     "rules": "imdswatch.cli.rules:rules",
     "schemas": "imdswatch.cli.schemas:schemas",
+    "completion": "imdswatch.cli.completion:completion",
 }
 """Name of a command and where it stands, in the order of `--help`; imported when it is named."""
 
