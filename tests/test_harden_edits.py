@@ -67,6 +67,23 @@ def test_what_a_shell_computes_is_told_not_changed(value: str) -> None:
     assert assignments.correct(text, "shell", WANTED) == (text, [NAME])
 
 
+@pytest.mark.parametrize(
+    ("form", "text", "taken"),
+    [
+        ("shell", f"unset {NAME}\n", True),
+        ("shell", f"  unset -v A {NAME} B; x\n", True),
+        ("shell", f"test -z $X || export -n {NAME}\n", True),
+        ("shell", f"# unset {NAME}\nunset A; {NAME}=true\n", False),
+        ("shell", f"unset {NAME}_X\n", False),
+        ("systemd", f"UnsetEnvironment=A {NAME}\n", True),
+        ("systemd", f"#UnsetEnvironment={NAME}\n", False),
+        ("pam", f"unset {NAME}\n", False),
+    ],
+)
+def test_what_takes_a_variable_away_is_found(form: str, text: str, taken: bool) -> None:
+    assert assignments.taken_away(text, form, WANTED) == ([NAME] if taken else [])
+
+
 def test_missing_variables_come_at_the_end() -> None:
     assert assignments.assign("A=b", "pam", WANTED) == f"A=b\n{NAME}=true\n"
     assert assignments.assign("", "pam", WANTED) == f"{NAME}=true\n"
@@ -183,6 +200,7 @@ def test_a_long_file_takes_no_longer_than_it_is_long(form: str, piece: str) -> N
         begun = time.process_time()
         assignments.correct(text, form, WANTED)
         assignments.bypass(text, form, ADDRESSES)
+        assignments.taken_away(text, form, WANTED)
         return time.process_time() - begun
 
     assert seconds(400_000) < 1.5

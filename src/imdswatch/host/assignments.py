@@ -10,7 +10,7 @@ Sources: Linux-PAM modules/pam_env, POSIX.1-2024 Shell Command Language 2.2, sys
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 PROXIES = ("http_proxy", "all_proxy")
@@ -25,6 +25,11 @@ _DIRECTIVE = re.compile(
 )
 _WORD = re.compile(r"(?:\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|\\[^\n]|[^\s\"'\\])+", re.DOTALL)
 _QUOTES = "\"'"
+_TAKEN = {
+    "shell": re.compile(r"(?<![^\s;&|(])(?:unset|export[ \t]+-n)[ \t]([^;&|]*)"),
+    "systemd": re.compile(r"\A[ \t]*UnsetEnvironment[ \t]*=(.*)"),
+}
+"""What takes a variable away again, and the names that it takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +138,15 @@ def correct(text: str, form: str, wanted: Mapping[str, str]) -> tuple[str, list[
         prefix = f"{one.name}=" if form == "systemd" else ""
         spans.append((one.start, one.end, prefix + wanted[one.name]))
     return _replaced(text, spans), computed
+
+
+def taken_away(text: str, form: str, names: Iterable[str]) -> list[str]:
+    """Return those of the names that the text takes away again, so that no value helps."""
+    taken: set[str] = set()
+    for line in text.split("\n") if form in _TAKEN else ():
+        for found in _TAKEN[form].finditer(re.split(r"(?:^|\s)#", line, maxsplit=1)[0]):
+            taken.update(word.strip(_QUOTES) for word in found[1].split())
+    return [name for name in names if name in taken]
 
 
 def assign(text: str, form: str, wanted: Mapping[str, str]) -> str:

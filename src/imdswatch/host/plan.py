@@ -152,6 +152,8 @@ class _Planner:
             new, computed = assignments.correct(text, step.form, remedy.variables)
             for name in computed:
                 self._note(remedy, f"{path} computes {name}; see that it comes to {remedy.variables[name]!r}")
+            for name in assignments.taken_away(text, step.form, remedy.variables):
+                self._note(remedy, f"{path} takes {name} away again: look why, and take that line out")
             self._change(remedy, step, path, new)
 
     def _assign(self, remedy: Remedy, step: Step) -> None:
