@@ -6,10 +6,10 @@ there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from imdswatch.errors import UsageError
-from imdswatch.host import agents, sessions, units
+from imdswatch.host import agents, macos, sessions, units, windows
 from imdswatch.host.awsconfig import Profiles
 from imdswatch.host.contexts import ANY, contexts, unit_context
 from imdswatch.host.facts import Agent, Context, Facts, Network, Tool, User
@@ -31,28 +31,38 @@ _UNITS = {
 
 def gather(tree: Tree, only: str = "") -> Facts:
     """Return the facts of a host; `only` is the user whose sessions are wanted, "" for all."""
-    known = sessions.users(tree)
+    system = "windows" if windows.is_windows(tree) else "macos" if macos.is_macos(tree) else "linux"
+    known = {"windows": windows.users, "macos": macos.users, "linux": sessions.users}[system](tree)
     if only and known and only not in {user.name for user in known}:
         raise UsageError(
             f"there is no user {only!r} below this root", help="`/etc/passwd` there has all names"
         )
-    people = tuple(user for user in sessions.people(tree, known) if only in ("", user.name))
+    people = sessions.people(tree, known) if system == "linux" else known
+    wanted = tuple(user for user in people if only in ("", user.name))
     tools, compose = installed(tree, known)
     machine = _machine(tree)
-    found = [one for one in contexts(tree, known, people, only, tools, compose) if only in ("", one.user)]
+    given: Iterable[Context]
+    if system == "linux":
+        given = contexts(tree, known, wanted, only, tools, compose)
+    elif system == "windows":
+        given = windows.contexts(tree, wanted, tools) if tools else ()
+    else:
+        given = macos.contexts(tree, known, tools) if tools else ()
+    found = [one for one in given if only in ("", one.user)]
     if any(context.kind == "container" for context in found):
         (package,) = [package for package in packages() if package.name == ANY]
         tools = (*tools, Tool(package, "", ""))
+    there = windows.found_agents(tree) if system == "windows" else _agents(tree, known)
     return Facts(
         host=_host(tree),
-        system="linux",
+        system=system,
         machine={True: "ec2", False: "not-ec2", None: "unknown"}[machine.is_amazon],
         machine_says=machine.shown,
-        users=people,
+        users=wanted,
         tools=tools,
         contexts=tuple(found),
-        agents=tuple(_agents(tree, known, only)),
-        network=_network(tree),
+        agents=tuple(agent for agent in there if only in ("", agent.context.user)),
+        network=_network(tree) if system == "linux" else Network(),
     )
 
 
@@ -64,7 +74,7 @@ def _network(tree: Tree) -> Network:
     return running(tree)
 
 
-def _agents(tree: Tree, known: Sequence[User], only: str) -> Iterator[Agent]:
+def _agents(tree: Tree, known: Sequence[User]) -> Iterator[Agent]:
     there = list(agents.found(tree))
     if not there:
         return
@@ -76,8 +86,7 @@ def _agents(tree: Tree, known: Sequence[User], only: str) -> Iterator[Agent]:
             context = unit_context(tree, unit, homes)
         else:
             context = Context("host", "", "root", "/root", {}, Profiles("", ""))
-        if only in ("", context.user):
-            yield Agent(name, "", settings, context, path)
+        yield Agent(name, "", settings, context, path)
 
 
 def _machine(tree: Tree) -> Machine:

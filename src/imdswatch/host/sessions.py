@@ -54,8 +54,8 @@ def people(tree: Tree, known: tuple[User, ...]) -> tuple[User, ...]:
     return tuple(found[:_MANY])
 
 
-def session(tree: Tree, user: User, pam: Mapping[str, Setting]) -> Context:
-    """Return what a session of a user gets."""
+def session(tree: Tree, user: User, pam: Mapping[str, Setting], edit: str = "") -> Context:
+    """Return what a session of a user gets; `edit` is the file to change where no PAM reads /etc/environment."""
     before = len(tree.skipped)
     always = dict(pam)
     table = _shells().get(user.shell.rpartition("/")[2], {})
@@ -71,7 +71,9 @@ def session(tree: Tree, user: User, pam: Mapping[str, Setting]) -> Context:
         others.append(Other("it is started without a login shell: by ssh, a job or a desktop", always))
     if always != pam:
         others.append(Other("it is started without that shell: by a job, a service or a desktop", dict(pam)))
-    edit = "/etc/environment" if tree.is_folder("/etc/pam.d") else f"{user.home.rstrip('/')}/.profile"
+    if not edit and tree.is_folder("/etc/pam.d"):
+        edit = "/etc/environment"
+    edit = edit or f"{user.home.rstrip('/')}/.profile"
     return Context(
         kind="session",
         name="",
