@@ -13,7 +13,7 @@ import itertools
 import os
 import stat
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Protocol
@@ -60,7 +60,7 @@ class Block:
 
 def blocks(
     stream: Fills, size: int = SIZE, max_record: int = MAX_RECORD, overlap: int = OVERLAP
-) -> Iterator[Block]:
+) -> Generator[Block, None, None]:
     """Yield the stream in blocks of about `size` bytes; damage is the stream's to report.
 
     The last block may be empty. Raises nothing of its own.

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
 from imdswatch.finding import Skipped
@@ -120,7 +120,7 @@ class Table:
         return f"/proc/self/fd/{self.fd}"
 
 
-def open_streams(source: Source) -> Iterator[Stream | Table | Skipped | Ignored]:
+def open_streams(source: Source) -> Generator[Stream | Table | Skipped | Ignored, None, None]:
     """Yield the streams and tables a source holds; each stream is followed by the `Skipped` of its damage.
 
     A table that lies in an archive, is compressed or comes through a pipe is written to a temporary file.

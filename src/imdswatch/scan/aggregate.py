@@ -88,6 +88,11 @@ class Sighting(NamedTuple):
         return 1 + len(self.kept) // _LONG
 
 
+def packed(fields: Mapping[str, Any]) -> bytes:
+    """Return what is kept of an event's fields: those that a finding shows."""
+    return marshal.dumps(tuple(map(fields.get, _KEPT)), _PACKING)
+
+
 Plain = tuple[Any, ...]
 """A key and its incident as plain values, in the order of `Incident.__slots__`."""
 
@@ -200,8 +205,7 @@ class Incidents:
         )  # fmt: skip
         held = incident.combos.get(combo)
         if held is None or order < held[1].order:
-            kept = marshal.dumps(tuple(map(fields.get, _KEPT)), _PACKING)
-            sighting = Sighting(order, verdict, kept, unit)
+            sighting = Sighting(order, verdict, packed(fields), unit)
             if held is None:
                 incident.combos[combo] = (1, sighting)
                 self._weight += sighting.weight

@@ -66,14 +66,18 @@ class Outcome:
 
 
 class TextScan:
-    """Scans one stream; `reader` must be fresh for each file."""
+    """Scans one stream; `reader` must be fresh for each file.
+
+    `run` does it in one go. A log that grows is scanned piece by piece: `begin` with what its beginning shows, then
+    `block` for each piece; `outcome` and `lines`, those before the next block, may be set in between.
+    """
 
     def __init__(
         self, name: str, prefilter: Prefilter, reader: LineReader, look: Look, outcome: Outcome
     ) -> None:
         self._name, self._prefilter, self._reader, self._look = name, prefilter, reader, look
-        self._outcome = outcome
-        self._lines = 0  # before the next block
+        self.outcome = outcome
+        self.lines = 0
         self._everything = prefilter.everything
         self._long_line = self._told = 0
 
@@ -90,22 +94,24 @@ class TextScan:
         first = next(stream, None)
         if first is None:
             return
-        if not self._everything:
-            seen = sniff(bytes(first.buffer[: min(first.length, _HEAD)]), schemas, only)
-            self._everything = not seen.schemas.isdisjoint(self._prefilter.blind)
-            if seen.header:
-                self._prefilter = self._prefilter.with_headers
+        head = bytes(first.buffer[: min(first.length, _HEAD)])
+        self.begin(head, schemas, only)
         stream = chain([first], stream)
-        if (
-            first_part
-            and not first.overlong
-            and looks_multiline_json(bytes(first.buffer[: min(first.length, _HEAD)]))
-        ):
+        if first_part and not first.overlong and looks_multiline_json(head):
             self._objects(stream)
             return
         for number, block in enumerate(stream):
-            self._block(block, first=number == 0 and first_part)
-        self._outcome.lines += self._lines
+            self.block(block, first=number == 0 and first_part)
+        self.outcome.lines += self.lines
+
+    def begin(self, head: bytes, schemas: Schemas, only: str | None) -> None:
+        """Learn from the beginning of the stream whether its layout can be searched, and whether it has headers."""
+        if self._everything:
+            return
+        seen = sniff(head, schemas, only)
+        self._everything = not seen.schemas.isdisjoint(self._prefilter.blind)
+        if seen.header:
+            self._prefilter = self._prefilter.with_headers
 
     @property
     def watched(self) -> bool:
@@ -116,13 +122,13 @@ class TextScan:
     def _blocks_only(self, blocks: Iterable[Block | Skipped]) -> Iterator[Block]:
         for block in blocks:
             if isinstance(block, Skipped):
-                self._outcome.skip(block)
+                self.outcome.skip(block)
             else:
-                self._outcome.bytes += block.length - block.repeated
+                self.outcome.bytes += block.length - block.repeated
                 yield block
 
     def _objects(self, blocks: Iterator[Block]) -> None:
-        outcome = self._outcome
+        outcome = self.outcome
         for found in json_objects(blocks, self._name):
             if isinstance(found, Skipped):
                 outcome.skip(found)
@@ -132,7 +138,8 @@ class TextScan:
             if self._everything or self._prefilter.touches(text):
                 self._record(text, line)
 
-    def _block(self, block: Block, *, first: bool) -> None:
+    def block(self, block: Block, *, first: bool) -> None:
+        """Scan one block; `first` says that the stream begins with it."""
         buffer, length = block.buffer, block.length
         if block.overlong:
             self._overlong(block)
@@ -143,7 +150,7 @@ class TextScan:
             return
         with memoryview(buffer) as view:
             ends = self._prefilter.ends(view[:length])
-        line, counted, done = self._lines, 0, 0
+        line, counted, done = self.lines, 0, 0
         if first and length:
             done = self._line_end(buffer, 0, length)
             self._record(bytes(buffer[: min(done, _HEAD)]), 1, untouched=not ends or ends[0] > done)
@@ -159,12 +166,12 @@ class TextScan:
             counted = start
             self._record(bytes(buffer[start:done]), line + 1)
         if self._everything:  # the last record showed that the search does not see what follows
-            self._lines = line + count_newlines(buffer, counted, done)
+            self.lines = line + count_newlines(buffer, counted, done)
             self._every_line(buffer, length, done)
             return
-        self._lines = line + count_newlines(buffer, counted, length)
+        self.lines = line + count_newlines(buffer, counted, length)
         if block.last and length and buffer[length - 1] != 0x0A:
-            self._lines += 1
+            self.lines += 1
 
     @staticmethod
     def _line_end(buffer: bytearray, at: int, length: int) -> int:
@@ -174,13 +181,13 @@ class TextScan:
     def _every_line(self, buffer: bytearray, length: int, start: int = 0) -> None:
         while start < length:
             end = self._line_end(buffer, start, length)
-            self._lines += 1
-            self._record(bytes(buffer[start:end]), self._lines)
+            self.lines += 1
+            self._record(bytes(buffer[start:end]), self.lines)
             start = end
 
     def _overlong(self, block: Block) -> None:
         """Search a piece of a record that is too long to parse: what stands in it is still told."""
-        outcome, line = self._outcome, self._lines + 1
+        outcome, line = self.outcome, self.lines + 1
         with memoryview(block.buffer) as view:
             ends = [block.length] if self._everything else self._prefilter.ends(view[: block.length])
         if ends and self._long_line != line:
@@ -195,9 +202,9 @@ class TextScan:
             if self._unknown(around, line):
                 self._told = line
                 break
-        self._lines += count_newlines(block.buffer, 0, block.length)
+        self.lines += count_newlines(block.buffer, 0, block.length)
         if block.last and block.length and block.buffer[block.length - 1] != 0x0A:
-            self._lines += 1
+            self.lines += 1
 
     def _record(self, text: bytes, line: int, *, untouched: bool = False) -> None:
         result = self._reader.read(text)
@@ -205,19 +212,19 @@ class TextScan:
             if result.schema in self._prefilter.blind:
                 self._everything = True
             if not untouched or self._everything:
-                self._look.take(self._outcome.incidents, complete(result.fields), self._name, "line", line)
+                self._look.take(self.outcome.incidents, complete(result.fields), self._name, "line", line)
             return
         if isinstance(result, Header) and result.schema in self._prefilter.blind:
             self._everything = True
         if isinstance(result, Header) or untouched:
             return
         if isinstance(result, Malformed):
-            self._outcome.skip(Skipped(self._name, f"line {line}", result.reason))
+            self.outcome.skip(Skipped(self._name, f"line {line}", result.reason))
         self._unknown(text, line)
 
     def _unknown(self, text: bytes, line: int) -> bool:
         fields = unknown.read(text.decode("utf-8", "backslashreplace"))
         if fields is None:
             return False
-        self._look.take(self._outcome.incidents, complete(fields), self._name, "line", line)
+        self._look.take(self.outcome.incidents, complete(fields), self._name, "line", line)
         return True

@@ -23,9 +23,9 @@ from imdswatch.read.streams import Stream, Table, open_streams
 from imdswatch.rule import Node, Rule
 from imdswatch.scan.aggregate import Incidents
 from imdswatch.scan.hints import sniff
-from imdswatch.scan.judging import FirstLook, SecondLook, Window
+from imdswatch.scan.judging import Window
 from imdswatch.scan.prefilter import Prefilter
-from imdswatch.scan.text import Outcome, TextScan
+from imdswatch.scan.text import Look, Outcome, TextScan
 from imdswatch.schema import Schemas
 from imdswatch.site import Site
 
@@ -104,7 +104,7 @@ class Worker:
     The searches of text and of captures are compiled when the first of each is met.
     """
 
-    def __init__(self, options: Options, wanted: Wanted, look: FirstLook | SecondLook) -> None:
+    def __init__(self, options: Options, wanted: Wanted, look: Look) -> None:
         self.options, self.look, self._wanted = options, look, wanted
 
     @cached_property

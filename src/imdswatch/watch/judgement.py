@@ -7,16 +7,20 @@ new rules with their next record. What a feed has compiled from it (a search, a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from imdswatch.finding import STAGE_RANK
 from imdswatch.rule import Node
 from imdswatch.scan.aggregate import Incident, Incidents, Key, key_of
-from imdswatch.scan.judging import FirstLook, SecondLook, Served, served_victims
+from imdswatch.scan.hints import Hints
+from imdswatch.scan.judging import FirstLook, SecondLook, served_victims
+from imdswatch.scan.prefilter import Prefilter, build
 from imdswatch.scan.work import Options
 from imdswatch.site import ON_PREMISES
 
+_MOST = 10_000  # victims of served credentials that are remembered, the newest
+_NOW = "now"  # ends the key of an incident of which more is known than what was seen just now
 _SERVED = STAGE_RANK["credentials-served"]
 
 
@@ -25,7 +29,7 @@ class Judgement:
 
     def __init__(self, options: Options) -> None:
         self.generation = 0
-        self._served: dict[int, dict[str, tuple[Served, ...]]] = {}
+        self._served: dict[str, dict[Key, Incident]] = {}  # by victim
         self._put(options)
 
     def _put(self, options: Options) -> None:
@@ -39,7 +43,22 @@ class Judgement:
         """What to search for besides, once somebody was served credentials."""
         self._correlations = [index for index, rule in enumerate(options.rules) if rule.correlation]
         self._second: dict[int, SecondLook] = {}
+        self._searches: tuple[Prefilter, Prefilter, bool] | None = None
         self._mutes = (None, ON_PREMISES, *(entry.name for entry in options.site.suppressions))
+
+    @property
+    def searches(self) -> tuple[Prefilter, Prefilter, bool]:
+        """The searches of text for `conditions` and for `later`, and whether the first misses what the second finds.
+
+        The first watches for what the second searches, so that it is asked only where there is something.
+        """
+        if self._searches is None:
+            hints = Hints(self.options.schemas)
+            again = build(self.later, hints)
+            headers = set(hints.headers(first_line=False))
+            first = build(self.conditions, hints, [text for text in again.patterns if text not in headers])
+            self._searches = first, again, again.everything or not again.blind <= first.blind
+        return self._searches
 
     def replace(self, options: Options) -> None:
         """Put new rules, site and schemas in force; who was served is to be said again by `serve`."""
@@ -50,35 +69,42 @@ class Judgement:
     @property
     def victims(self) -> frozenset[str]:
         """Those who were served credentials: `later` counts for them only, and for whoever signs with their keys."""
-        return frozenset(victim for spans in self._served.values() for victim in spans)
+        return frozenset(self._served)
 
-    def serve(self, items: Sequence[tuple[Key, Incident]]) -> None:
-        """Remember from incidents who was served credentials, and until when those are good."""
-        served = [item for item in items if _is_served(item[1])]
-        if not served:
-            return
-        found = _Listed(served)
-        for index in self._correlations:
-            correlation = self.options.rules[index].correlation
-            assert correlation is not None
-            news = served_victims(found, self.options.rules, correlation.timespan)
-            if news:
-                self._served.setdefault(index, {}).update(news)
-                self._second.pop(index, None)
+    def serve(self, items: Iterable[tuple[Key, Incident]]) -> None:
+        """Take from whole incidents who was served credentials; they take the place of what was known of them."""
+        for key, incident in items:
+            if key[0] and self._correlations and _is_served(incident):
+                self._remember(key, incident).pop((*key, _NOW), None)
+
+    def _remember(self, key: Key, incident: Incident) -> dict[Key, Incident]:
+        known = self._served.get(key[0])
+        if known is None:
+            if len(self._served) >= _MOST:
+                del self._served[next(iter(self._served))]
+            known = self._served[key[0]] = {}
+        known[key] = incident
+        self._second.clear()
+        return known
 
     def again(
         self, incidents: Incidents, fields: Mapping[str, Any], source: str, unit: str, position: int
     ) -> int:
         """Judge one event by what it means after served credentials only; return how many rules matched."""
         return sum(
-            self._look(index).take(incidents, fields, source, unit, position) for index in list(self._served)
+            self._look(index).take(incidents, fields, source, unit, position) for index in self._correlations
         )
 
     def _look(self, index: int) -> SecondLook:
         look = self._second.get(index)
         if look is None:
             options = self.options
-            look = SecondLook(options.rules, index, options.site, options.window, self._served[index])
+            correlation = options.rules[index].correlation
+            assert correlation is not None
+            listed = Incidents()
+            listed.open = {key: one for known in self._served.values() for key, one in known.items()}
+            served = served_victims(listed, options.rules, correlation.timespan)
+            look = SecondLook(options.rules, index, options.site, options.window, served)
             self._second[index] = look
         return look
 
@@ -86,19 +112,21 @@ class Judgement:
         self, incidents: Incidents, fields: dict[str, Any], source: str, unit: str, position: int
     ) -> int:
         """Judge one completed event by every rule, count it in the incidents; return how many rules matched."""
-        matched = self.first.take(incidents, fields, source, unit, position)
-        if matched:
-            keys = [key_of(fields, muted) for muted in self._mutes]
-            self.serve([(key, incidents.open[key]) for key in keys if key in incidents.open])
+        matched = self.once(incidents, fields, source, unit, position)
         return matched + (self.again(incidents, fields, source, unit, position) if self._served else 0)
 
-
-class _Listed(Incidents):
-    """Incidents that are only looked through."""
-
-    def __init__(self, items: Sequence[tuple[Key, Incident]]) -> None:
-        super().__init__()
-        self.open = dict(items)
+    def once(
+        self, incidents: Incidents, fields: Mapping[str, Any], source: str, unit: str, position: int
+    ) -> int:
+        """Judge one event by every rule that needs one event only, and remember who was served credentials."""
+        matched = self.first.take(incidents, fields, source, unit, position)
+        if matched and self._correlations:
+            for muted in self._mutes:
+                key = key_of(fields, muted)
+                incident = incidents.open.get(key)
+                if incident is not None and key[0] and _is_served(incident):
+                    self._remember((*key, _NOW), incident)
+        return matched
 
 
 def _is_served(incident: Incident) -> bool:

@@ -1,0 +1,364 @@
+"""`Follow`: the logs under one path, as they grow, rotate and come and go.
+
+A path is a file, with what rotation makes of it beside it, or a folder with all that lies in it, however deep. Every
+second (less often where looking takes long) it is looked at anew. What a file holds decides how it is read: plain text
+line by line as it grows, everything else once it has come to rest. What was there before a fresh state was begun is not
+judged, unless `from_start`: `scan` is for the past.
+
+Rotation loses nothing and repeats nothing: a renamed file is read to its end under the name it had; a copy, compressed
+or not, is read from where its original was read to (`library`). Only what no copy holds is lost, and that is a
+`Skipped`. What cannot be read is one `Skipped` for each reason, not one for each look.
+
+Longer than most: what a file may turn out to be is decided here, in one place.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+from imdswatch.finding import Skipped
+from imdswatch.read.content import HEAD as ENOUGH
+from imdswatch.read.content import recognise
+from imdswatch.read.records import looks_multiline_json
+from imdswatch.read.sources import Source, display, walk, why
+from imdswatch.scan.text import Outcome
+from imdswatch.watch.feed import Counts
+from imdswatch.watch.judgement import Judgement
+from imdswatch.watch.library import HEAD, Identity, Library, related
+from imdswatch.watch.packed import Packed
+from imdswatch.watch.pieces import Tally
+from imdswatch.watch.tails import Came, Tail, carries, last_line_end
+
+EVERY = 1.0
+"""Seconds between two looks for new files."""
+GRACE = 5.0
+"""Seconds after which a rotated file that no longer grows has ended: its last line counts without a line feed."""
+PATIENCE = 600.0
+"""Seconds after which the last line of any file that no longer grows counts without a line feed."""
+SETTLED = 2.0
+"""Seconds for which a compressed file must not change before it is read."""
+FINISHED = 60.0
+"""The same for captures and archives: who writes one may be silent for long."""
+MISSING = 30.0
+"""Seconds in which the copy of a log that is gone may turn up."""
+_ROUND = 32 << 20  # octets that are judged before other feeds have their turn
+_DEAREST = 50  # of the time that looking for files takes, so much passes until the next look
+_OPEN = 256  # descriptors that are held for files that do not grow
+_TOLD = 10_000
+_LATER = ("gzip", "zstd", "bzip2", "xz")
+_OPENING = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file as it was met: `beside` a followed one, or followed itself."""
+
+    path: str
+    identity: Identity
+    size: int
+    mtime_ns: int
+    beside: bool
+
+    @property
+    def seen(self) -> tuple[int, int]:
+        """What changes when it is written to."""
+        return self.size, self.mtime_ns
+
+    @property
+    def mtime(self) -> float:
+        """When it was last written to, epoch seconds."""
+        return self.mtime_ns / 1e9
+
+
+class Follow:
+    """One path that is followed; see the module and `feed.Feed` for what it guarantees."""
+
+    def __init__(
+        self,
+        path: str,
+        library: Library,
+        judgement: Judgement,
+        *,
+        from_start: bool = False,
+        ours: Callable[[str], bool] = lambda path: False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Open nothing yet. `ours` names files that we write ourselves; `clock` gives monotonic seconds."""
+        self.name = display(path)
+        self._path, self._library, self._judgement, self._ours, self._clock = (
+            path,
+            library,
+            judgement,
+            ours,
+            clock,
+        )
+        self._past = library.fresh and not from_start
+        self._since = max((one.mtime for one in library.contents() if one.path == path), default=time.time())
+        self._tails: dict[Identity, Tail] = {}
+        self._queue: deque[Identity] = deque()
+        self._packed: dict[Identity, Packed] = {}
+        self._resting: dict[Identity, tuple[int, int]] = {}  # nothing to do until they change
+        self._settling: dict[Identity, tuple[tuple[int, int], float]] = {}
+        self._missing: dict[int, float] = {}
+        self._told: set[tuple[str, str]] = set()
+        self._next = float("-inf")
+        self._tally = Tally()
+        self._records = self._bytes = 0
+
+    def fileno(self) -> int | None:
+        """Return None: files are asked at every tick."""
+        return None
+
+    def tick(self, now: float) -> None:
+        """Do nothing: time passes when it is read."""
+
+    def counts(self) -> Counts:
+        """Return what was read, and how much is there unread, partial lines included."""
+        lag = sum(max(0, tail.size - tail.content.offset) for tail in self._tails.values())
+        lag += sum(packed.seen[0] for packed in self._packed.values())
+        return Counts(
+            records=self._records,
+            bytes=self._bytes,
+            events=self._tally.events,
+            last_time=self._tally.last_time,
+            lag=lag,
+        )
+
+    def close(self) -> None:
+        """Close all files."""
+        for tail in self._tails.values():
+            tail.close()
+        for packed in self._packed.values():
+            packed.close()
+        self._tails, self._packed = {}, {}
+
+    def read(self, outcome: Outcome) -> None:
+        """Judge what has come, about `_ROUND` octets at most."""
+        lines, octets, now = outcome.lines, outcome.bytes, self._clock()
+        if now >= self._next:
+            self._look(outcome, now)
+            self._next = now + max(EVERY, _DEAREST * (self._clock() - now))
+        for _ in range(len(self._queue)):
+            identity = self._queue[0]
+            self._queue.rotate(-1)
+            self._read(self._tails[identity], outcome, now)
+            if outcome.bytes - octets >= _ROUND:
+                break
+        else:
+            for identity, packed in list(self._packed.items())[:1]:
+                if not packed.read(outcome):
+                    del self._packed[identity]
+                    self._resting[identity] = packed.seen
+        self._records += outcome.lines - lines
+        self._bytes += outcome.bytes - octets
+
+    def _read(self, tail: Tail, outcome: Outcome, now: float) -> None:
+        content = tail.content
+        try:
+            quiet = now - tail.grown
+            final = quiet >= (GRACE if tail.rotated else PATIENCE) and tail.grown >= 0
+            came = tail.read(outcome, now, final=final)
+            if came is Came.NOTHING and final and tail.rotated:
+                self._library.ended(content)
+                self._drop(tail)
+        except OSError as error:
+            self._tell(outcome, content.name, f"cannot be read: {why(error)}")
+            self._drop(tail)
+            return
+        if came is Came.OTHER:
+            self._library.orphaned(content)
+            if tail.lost:
+                self._missing[content.number] = now
+            tail.restart(self._library.new(content.path, tail.identity))
+
+    def _drop(self, tail: Tail) -> None:
+        tail.close()
+        del self._tails[tail.identity]
+        self._queue.remove(tail.identity)
+        self._resting[tail.identity] = tail.seen
+
+    def _look(self, outcome: Outcome, now: float) -> None:
+        """Look for files that are new, or other than they were."""
+        places: dict[str, Identity] = {}
+        met: set[Identity] = set()
+        for found in self._files(outcome):
+            places[found.path] = found.identity
+            if found.identity not in met:
+                met.add(found.identity)
+                try:
+                    self._meet(found, outcome, now)
+                except OSError as error:
+                    self._tell(outcome, display(found.path), why(error))
+        for held in (self._resting, self._settling):
+            for identity in held.keys() - met:
+                del held[identity]
+        for tail in self._tails.values():
+            tail.rotated = places.get(tail.content.path) != tail.identity
+        if len(self._tails) > _OPEN:
+            for tail in [one for one in self._tails.values() if now - one.grown > FINISHED][_OPEN // 2 :]:
+                self._drop(tail)
+        self._miss(outcome, now, met)
+        self._past = False
+
+    def _files(self, outcome: Outcome) -> Iterator[Found]:
+        """Yield the files under the path, or the file and what rotation may have made of it."""
+        folder = os.path.isdir(self._path)
+        for one in walk([self._path]):
+            if isinstance(one, Skipped):
+                self._tell(outcome, one.source, one.reason)
+            elif isinstance(one, Source) and one.mtime is None:
+                self._tell(outcome, one.name, "is a pipe, which cannot be followed; `scan -` reads it")
+            elif isinstance(one, Source) and one.path is not None:
+                yield from self._found(one.path, beside=False)
+        if folder:
+            return
+        where, base = os.path.split(self._path)
+        with suppress(OSError), os.scandir(where or ".") as entries:
+            names = sorted(
+                entry.name for entry in entries if entry.name != base and related(entry.name, base)
+            )
+            for name in names:
+                yield from self._found(os.path.join(where, name), beside=True)
+
+    def _found(self, path: str, *, beside: bool) -> Iterator[Found]:
+        with suppress(OSError):
+            status = os.stat(path)
+            if stat.S_ISREG(status.st_mode) and not self._ours(path):
+                yield Found(path, (status.st_dev, status.st_ino), status.st_size, status.st_mtime_ns, beside)
+
+    def _meet(self, found: Found, outcome: Outcome, now: float) -> None:
+        """Decide what a file is, and whether there is something to read in it."""
+        identity = found.identity
+        if identity in self._tails or identity in self._packed or self._resting.get(identity) == found.seen:
+            return
+        if not found.size:
+            held = self._library.in_file(identity)
+            if held is not None and held.offset:
+                self._library.orphaned(held)
+            return
+        before = self._library.was_read(identity)
+        if before is not None and before[1] == found.seen:
+            self._resting[identity] = found.seen
+            return
+        fd = os.open(found.path, _OPENING)
+        try:
+            head = os.pread(fd, ENOUGH, 0)
+            content = recognise(head)
+            if content.kind == "text" and not looks_multiline_json(head):
+                fd = self._plain(fd, head, found)
+            elif content.kind in ("unread", "binary", "empty"):
+                self._resting[identity] = found.seen
+                if content.kind == "unread" or found.path == self._path:
+                    self._tell(outcome, display(found.path), f"is {content.what}")
+            else:
+                self._later(found, outcome, now, unpacked=content.kind in _LATER)
+        finally:
+            if fd >= 0:
+                os.close(fd)
+
+    def _plain(self, fd: int, head: bytes, found: Found) -> int:
+        """Follow a text file if there is something to read in it; return the descriptor if it is not needed."""
+        library = self._library
+        content = library.in_file(found.identity)
+        if (
+            content is not None
+            and content.offset
+            and not (found.size >= content.offset and carries(fd, content))
+        ):
+            library.orphaned(content)
+            content = None
+        if content is None:
+            for one in library.beginning_with(head[:HEAD], found.path):
+                if found.size < one.offset:
+                    self._resting[found.identity] = (
+                        found.seen
+                    )  # an older copy, or one that is still being made
+                    return fd
+                if carries(fd, one):
+                    library.carried_by(one, found.identity)
+                    content = one
+                    break
+        if content is None:
+            if found.beside and (self._past or found.mtime < self._since):
+                self._resting[found.identity] = found.seen
+                return fd
+            content = library.new(found.path, found.identity)
+            if self._past:
+                content.muted = last_line_end(fd, found.size)
+        if content.ended and found.size == content.offset:
+            self._resting[found.identity] = found.seen
+            return fd
+        self._tails[found.identity] = Tail(fd, found.identity, content, library, self._judgement, self._tally)
+        self._queue.append(found.identity)
+        self._missing.pop(content.number, None)
+        return -1
+
+    def _later(self, found: Found, outcome: Outcome, now: float, *, unpacked: bool) -> None:
+        """Read a file as a whole, once it has come to rest."""
+        library, identity = self._library, found.identity
+        if self._past:
+            content = library.new(found.path, identity)
+            library.packed_in(content, identity, *found.seen)
+            library.ended(content)
+            self._resting[identity] = found.seen
+            return
+        seen, since = self._settling.setdefault(identity, (found.seen, now))
+        if seen != found.seen:
+            self._settling[identity] = found.seen, now
+            return
+        if now - since < (SETTLED if unpacked else FINISHED):
+            return
+        del self._settling[identity]
+        before = library.was_read(identity)
+        if before is not None and not unpacked:
+            reason = "was written to after it had been read; what was added was not looked at"
+            self._tell(outcome, display(found.path), reason)
+            library.packed_in(before[0], identity, *found.seen)
+            self._resting[identity] = found.seen
+            return
+        self._packed[identity] = Packed(
+            found.path,
+            identity,
+            found.seen,
+            library,
+            self._judgement,
+            self._tally,
+            named=found.path == self._path,
+            known_only=found.beside and found.mtime < self._since,
+        )
+
+    def _miss(self, outcome: Outcome, now: float, met: set[Identity]) -> None:
+        """Tell which logs are gone with an end that nobody read."""
+        if self._packed:
+            return  # one of them may be what is missed
+        carried = {tail.content.number for tail in self._tails.values()}
+        for content in self._library.contents():
+            number = content.number
+            if content.ended or number in carried or not self._is_under(content.path):
+                continue
+            if content.identity in met and not content.orphan:
+                continue
+            if content.orphan and number not in self._missing:
+                continue  # read to its end before it was truncated
+            if now - self._missing.setdefault(number, now) >= MISSING:
+                del self._missing[number]
+                self._library.ended(content)
+                reason = "was rotated away or removed before its end was read, and no copy of it turned up"
+                outcome.skip(Skipped(content.name, f"line {content.lines}", reason))
+
+    def _is_under(self, path: str) -> bool:
+        return path == self._path or path.startswith(self._path.rstrip("/") + "/")
+
+    def _tell(self, outcome: Outcome, source: str, reason: str) -> None:
+        """Say once that something could not be looked at."""
+        if (source, reason) not in self._told:
+            if len(self._told) >= _TOLD:
+                self._told.clear()
+            self._told.add((source, reason))
+            outcome.skip(Skipped(source, "", reason))

@@ -1,0 +1,197 @@
+"""A plain text file that is followed: read as it grows, line by line, wherever its beginning was read before.
+
+A `Tail` shares its content with every other file that carries it, and looks before each reading whether the file still
+holds what was read: so a file that was truncated, or truncated and filled again, is noticed. Nothing is held but the
+descriptor and the place. Only whole lines are judged; a last line without a line feed waits until `final`. Whatever the
+operating system refuses is an `OSError` for the caller.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+from contextlib import closing, suppress
+
+from imdswatch.read.blocks import blocks
+from imdswatch.scan.text import Outcome
+from imdswatch.watch.judgement import Judgement
+from imdswatch.watch.library import HEAD, TAIL, Content, Identity, Library
+from imdswatch.watch.pieces import BEGINNING, Pieces, Tally
+
+ROOM = 16 << 20
+"""Octets that are read of one file before the others have their turn."""
+_LONGEST = 64 << 20  # a line that does not end: beyond this it is judged as it is
+_STEP = 256 << 10
+_BLOCK = 1 << 20
+_BOM = b"\xef\xbb\xbf"
+
+
+class Came(enum.Enum):
+    """What came of reading."""
+
+    NOTHING = enum.auto()
+    """There was nothing to judge."""
+    SOME = enum.auto()
+    """Something was judged; there may be more."""
+    OTHER = enum.auto()
+    """The file holds something else now: it was truncated."""
+
+
+class Tail:
+    """A plain text file."""
+
+    def __init__(
+        self,
+        fd: int,
+        identity: Identity,
+        content: Content,
+        library: Library,
+        judgement: Judgement,
+        tally: Tally,
+    ) -> None:
+        self.fd, self.identity, self.content = fd, identity, content
+        self._library, self._judgement, self._tally = library, judgement, tally
+        self.grown = -1.0
+        """When it was last seen to grow, monotonic."""
+        self.rotated = False
+        """Its path leads to another file now, or to none."""
+        self.lost = False
+        """It held more than was read when it was last looked at, and holds something else now."""
+        self._begin()
+
+    def _begin(self) -> None:
+        content = self.content
+        self._pieces = Pieces(content.name, self._judgement, self._tally, content.header, content.lines)
+        self.seen = (-1, -1)
+        self._barren = 0  # before this there is no line feed after the offset
+        self.size = 0
+
+    def restart(self, content: Content) -> None:
+        """Read another content from this file: it was truncated."""
+        self.content = content
+        self._begin()
+
+    def read(self, outcome: Outcome, now: float, *, final: bool = False) -> Came:
+        """Judge what whole lines there are, up to ROOM; with `final` the rest of a line, too."""
+        status, content = os.fstat(self.fd), self.content
+        seen = status.st_size, status.st_mtime_ns
+        self.lost = self.size > content.offset
+        if seen != self.seen:
+            self.seen, self.size, self.grown = seen, status.st_size, now
+        elif content.offset >= self._barren == status.st_size and not final:
+            return Came.NOTHING
+        if status.st_size < content.offset or not carries(self.fd, content):
+            return Came.OTHER
+        if status.st_size == content.offset:
+            self._barren = content.offset
+            return Came.NOTHING
+        self._skip_padding(status.st_size)
+        end = self._end(status.st_size, final)
+        if content.offset < content.muted:
+            end = min(end, content.muted)
+        if end <= content.offset:
+            return Came.NOTHING
+        if self._pieces.wants_beginning(status.st_mtime):
+            self._pieces.begin(os.pread(self.fd, min(BEGINNING, end), 0).removeprefix(_BOM), status.st_mtime)
+        self._judge(end, outcome)
+        start = max(0, content.offset - TAIL)
+        self._library.read_to(
+            content,
+            offset=content.offset,
+            head=os.pread(self.fd, min(HEAD, content.offset), 0),
+            tail=os.pread(self.fd, content.offset - start, start),
+            mtime=status.st_mtime,
+        )
+        return Came.SOME
+
+    def _skip_padding(self, size: int) -> None:
+        """Pass over a byte order mark, and over the zeros that a writer leaves who does not know of the truncation."""
+        content = self.content
+        if content.offset:
+            return
+        with suppress(OSError):  # no holes on this file system, or nothing but a hole
+            content.offset = os.lseek(self.fd, 0, os.SEEK_DATA)
+        while data := os.pread(self.fd, min(_STEP, size - content.offset), content.offset):
+            zeros = len(data) - len(data.lstrip(b"\x00"))
+            content.offset += zeros
+            if zeros < len(data):
+                break
+        if not content.offset and data.startswith(_BOM):
+            content.offset = len(_BOM)
+
+    def _end(self, size: int, final: bool) -> int:
+        """Return up to where there are whole lines, at most ROOM or one line further."""
+        start = self.content.offset
+        limit = min(size, start + ROOM)
+        at = limit
+        self._barren = max(self._barren, start)
+        while at > self._barren:
+            begin = max(self._barren, at - _STEP)
+            found = os.pread(self.fd, at - begin, begin).rfind(b"\n")
+            if found >= 0:
+                return begin + found + 1
+            at = begin
+        self._barren = max(self._barren, limit)
+        while self._barren < size:
+            data = os.pread(self.fd, min(_STEP, size - self._barren), self._barren)
+            found = data.find(b"\n")
+            if found >= 0:
+                return self._barren + found + 1
+            if not data:
+                break
+            self._barren += len(data)
+        return size if final or size - start > _LONGEST else start
+
+    def _judge(self, end: int, outcome: Outcome) -> None:
+        content, pieces = self.content, self._pieces
+        lines = content.lines
+        if content.offset and os.pread(self.fd, 1, content.offset - 1) not in (b"\n", b"\x00", _BOM[-1:]):
+            lines -= 1  # the rest of a line that was judged before it had ended
+        pieces.resume(content.header, lines)
+        part = _Part(self.fd, content.offset, end)
+        first = content.lines == 0
+        with closing(blocks(part, _BLOCK)) as cut:
+            for block in cut:
+                if block.last and part.position < end:
+                    break  # truncated under our hands: the rest is no whole line
+                pieces.judge(block, outcome, first=first, muted=content.offset < content.muted)
+                content.offset += block.length - block.repeated
+                first = False
+        content.header, content.lines = pieces.header, pieces.lines
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self.fd)
+
+
+def last_line_end(fd: int, size: int) -> int:
+    """Return the offset after the last line feed of a file."""
+    at = size
+    while at:
+        begin = max(0, at - _STEP)
+        found = os.pread(fd, at - begin, begin).rfind(b"\n")
+        if found >= 0:
+            return begin + found + 1
+        at = begin
+    return 0
+
+
+class _Part:
+    """The octets [origin, end) of a file, for `blocks`."""
+
+    def __init__(self, fd: int, origin: int, end: int) -> None:
+        self._fd, self.origin, self.position, self._end = fd, origin, origin, end
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill `buffer` from its start; return how many bytes, 0 at the end or where the file has become shorter."""
+        count = os.preadv(self._fd, [buffer[: self._end - self.position]], self.position)
+        self.position += count
+        return count
+
+
+def carries(fd: int, content: Content) -> bool:
+    """Say whether a plain file begins as the content does, and holds the same before the place it was read to."""
+    start = content.offset - content.tail.size
+    return content.head.fits(os.pread(fd, content.head.size, 0)) and content.tail.fits(
+        os.pread(fd, content.tail.size, start)
+    )
