@@ -10,6 +10,7 @@ from imdswatch import __version__
 
 COMMANDS = {
     "scan": "imdswatch.cli.scan:scan",
+    "watch": "imdswatch.cli.watch:watch",
     "export": "imdswatch.cli.export:export",
     "probe": "imdswatch.cli.probe:probe",
     "lab": "imdswatch.cli.lab:lab",

@@ -6,7 +6,7 @@ import io
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, TextIO, cast
 
@@ -16,11 +16,14 @@ from imdswatch.errors import UsageError
 
 
 @contextmanager
-def sink_of(options: dict[str, Any], live: bool = False) -> Iterator[Any]:
-    """Open the sink that the options name, for as long as the block lasts; `live`: what is written is seen at once."""
+def sink_of(options: dict[str, Any], live: bool = False, *, append: bool = False) -> Iterator[Any]:
+    """Open the sink that the options name, for as long as the block lasts; `live`: what is written is seen at once.
+
+    `append`: a file is added to, and may be rotated meanwhile.
+    """
     from imdswatch.report import open_sink
 
-    with handle_of(options["output"]) as handle:
+    with handle_of(options["output"], append=append) as handle:
         terminal = handle.isatty()
         if terminal and options["form"] == "html":
             raise UsageError("a page is of no use on a terminal", help="write it to a file: -o report.html")
@@ -102,14 +105,20 @@ def unwritable(error: OSError, file: str = "") -> UsageError:
 
 
 @contextmanager
-def handle_of(output: Path | None) -> Iterator[TextIO]:
-    """Open the output, or standard output where none is named; raises UsageError."""
+def handle_of(output: Path | None, *, append: bool = False) -> Iterator[TextIO]:
+    """Open the output, or standard output where none is named; raises UsageError. `append`: see `appended`."""
     if output is None:
         if sys.stdout is None:
             raise UsageError("cannot write the output: standard output is closed")
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", newline="")
         yield sys.stdout
+        return
+    if append:
+        from imdswatch.cli.appended import Appended
+
+        with closing(Appended(output)) as appended:
+            yield cast("TextIO", appended)
         return
     try:
         handle = output.open("w", encoding="utf-8", errors="backslashreplace", newline="")

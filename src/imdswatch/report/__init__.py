@@ -11,7 +11,7 @@ from typing import Protocol, TextIO, cast
 from imdswatch.errors import UsageError
 from imdswatch.finding import Finding, Skipped, Summary
 
-_OF_FINDINGS = ("text", "ndjson", "csv", "ocsf", "ecs", "html", "verdicts", "edits")
+_OF_FINDINGS = ("text", "lines", "ndjson", "csv", "ocsf", "ecs", "html", "verdicts", "edits")
 _OF_AUDITS = ("matrix_text", "matrix_ndjson", "sarif", "junit")
 SINKS = {name: f"imdswatch.report.{name}" for name in (*_OF_FINDINGS, *_OF_AUDITS)}
 """Format and the module whose `Sink` writes it, imported when it is asked for: rich is slow to import."""

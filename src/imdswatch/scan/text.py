@@ -20,7 +20,7 @@ from imdswatch.read.blocks import Block, count_newlines
 from imdswatch.read.lines import LineReader
 from imdswatch.read.records import json_objects, looks_multiline_json
 from imdswatch.scan.aggregate import Incidents
-from imdswatch.scan.hints import sniff
+from imdswatch.scan.hints import Sniffed, sniff
 from imdswatch.scan.prefilter import Prefilter
 from imdswatch.schema import Schemas
 
@@ -68,7 +68,7 @@ class Outcome:
 class TextScan:
     """Scans one stream; `reader` must be fresh for each file.
 
-    `run` does it in one go. A log that grows is scanned piece by piece: `begin` with what its beginning shows, then
+    `run` does it in one go. A log that grows is scanned piece by piece: `know` what its beginning shows, then
     `block` for each piece; `outcome` and `lines`, those before the next block, may be set in between.
     """
 
@@ -95,7 +95,8 @@ class TextScan:
         if first is None:
             return
         head = bytes(first.buffer[: min(first.length, _HEAD)])
-        self.begin(head, schemas, only)
+        if not self._everything:
+            self.know(sniff(head, schemas, only))
         stream = chain([first], stream)
         if first_part and not first.overlong and looks_multiline_json(head):
             self._objects(stream)
@@ -104,14 +105,12 @@ class TextScan:
             self.block(block, first=number == 0 and first_part)
         self.outcome.lines += self.lines
 
-    def begin(self, head: bytes, schemas: Schemas, only: str | None) -> None:
-        """Learn from the beginning of the stream whether its layout can be searched, and whether it has headers."""
-        if self._everything:
-            return
-        seen = sniff(head, schemas, only)
-        self._everything = not seen.schemas.isdisjoint(self._prefilter.blind)
-        if seen.header:
-            self._prefilter = self._prefilter.with_headers
+    def know(self, seen: Sniffed) -> None:
+        """Learn from how the stream begins whether its layout can be searched, and whether it has header lines."""
+        if not self._everything:
+            self._everything = not seen.schemas.isdisjoint(self._prefilter.blind)
+            if seen.header:
+                self._prefilter = self._prefilter.with_headers
 
     @property
     def watched(self) -> bool:

@@ -2,8 +2,8 @@
 
 A path is a file, with what rotation makes of it beside it, or a folder with all that lies in it, however deep. Every
 second (less often where looking takes long) it is looked at anew. What a file holds decides how it is read: plain text
-line by line as it grows, everything else once it has come to rest. What was there before a fresh state was begun is not
-judged, unless `from_start`: `scan` is for the past.
+line by line as it grows, everything else once it has come to rest. What was there before a path was followed
+for the first time is not judged, unless `from_start`: `scan` is for the past.
 
 Rotation loses nothing and repeats nothing: a renamed file is read to its end under the name it had; a copy, compressed
 or not, is read from where its original was read to (`library`). Only what no copy holds is lost, and that is a
@@ -30,7 +30,7 @@ from imdswatch.read.sources import Source, display, walk, why
 from imdswatch.scan.text import Outcome
 from imdswatch.watch.feed import Counts
 from imdswatch.watch.judgement import Judgement
-from imdswatch.watch.library import HEAD, Identity, Library, related
+from imdswatch.watch.library import HEAD, Identity, Library, related, stem
 from imdswatch.watch.packed import Packed
 from imdswatch.watch.pieces import Tally
 from imdswatch.watch.tails import Came, Tail, carries, last_line_end
@@ -48,7 +48,7 @@ FINISHED = 60.0
 MISSING = 30.0
 """Seconds in which the copy of a log that is gone may turn up."""
 _ROUND = 32 << 20  # octets that are judged before other feeds have their turn
-_DEAREST = 50  # of the time that looking for files takes, so much passes until the next look
+_DEAREST = 10  # of the time that listing all files takes, so much passes until the next look
 _OPEN = 256  # descriptors that are held for files that do not grow
 _TOLD = 10_000
 _LATER = ("gzip", "zstd", "bzip2", "xz")
@@ -98,8 +98,10 @@ class Follow:
             ours,
             clock,
         )
-        self._past = library.fresh and not from_start
-        self._since = max((one.mtime for one in library.contents() if one.path == path), default=time.time())
+        since = library.followed_since(path)
+        self._past = since is None and not from_start
+        self._since = time.time() if since is None else since
+        library.follow(path, self._since)
         self._tails: dict[Identity, Tail] = {}
         self._queue: deque[Identity] = deque()
         self._packed: dict[Identity, Packed] = {}
@@ -122,6 +124,7 @@ class Follow:
         """Return what was read, and how much is there unread, partial lines included."""
         lag = sum(max(0, tail.size - tail.content.offset) for tail in self._tails.values())
         lag += sum(packed.seen[0] for packed in self._packed.values())
+        lag += sum(seen[0] for seen, _ in self._settling.values())
         return Counts(
             records=self._records,
             bytes=self._bytes,
@@ -141,9 +144,6 @@ class Follow:
     def read(self, outcome: Outcome) -> None:
         """Judge what has come, about `_ROUND` octets at most."""
         lines, octets, now = outcome.lines, outcome.bytes, self._clock()
-        if now >= self._next:
-            self._look(outcome, now)
-            self._next = now + max(EVERY, _DEAREST * (self._clock() - now))
         for _ in range(len(self._queue)):
             identity = self._queue[0]
             self._queue.rotate(-1)
@@ -153,8 +153,12 @@ class Follow:
         else:
             for identity, packed in list(self._packed.items())[:1]:
                 if not packed.read(outcome):
+                    packed.close()
                     del self._packed[identity]
                     self._resting[identity] = packed.seen
+        # A copy can be known only by what was read of its original: so what is there is read first.
+        if now >= self._next:
+            self._look(outcome, now)
         self._records += outcome.lines - lines
         self._bytes += outcome.bytes - octets
 
@@ -187,7 +191,10 @@ class Follow:
         """Look for files that are new, or other than they were."""
         places: dict[str, Identity] = {}
         met: set[Identity] = set()
-        for found in self._files(outcome):
+        began = self._clock()
+        files = list(self._files(outcome))
+        self._next = now + max(EVERY, _DEAREST * (self._clock() - began))
+        for found in files:
             places[found.path] = found.identity
             if found.identity not in met:
                 met.add(found.identity)
@@ -199,7 +206,8 @@ class Follow:
             for identity in held.keys() - met:
                 del held[identity]
         for tail in self._tails.values():
-            tail.rotated = places.get(tail.content.path) != tail.identity
+            path = tail.content.path
+            tail.rotated = places.get(path) != tail.identity or _origin(path) in places.keys() - {path}
         if len(self._tails) > _OPEN:
             for tail in [one for one in self._tails.values() if now - one.grown > FINISHED][_OPEN // 2 :]:
                 self._drop(tail)
@@ -252,12 +260,14 @@ class Follow:
             content = recognise(head)
             if content.kind == "text" and not looks_multiline_json(head):
                 fd = self._plain(fd, head, found)
+                if fd < 0:
+                    self._read(self._tails[identity], outcome, now)
             elif content.kind in ("unread", "binary", "empty"):
                 self._resting[identity] = found.seen
                 if content.kind == "unread" or found.path == self._path:
                     self._tell(outcome, display(found.path), f"is {content.what}")
             else:
-                self._later(found, outcome, now, unpacked=content.kind in _LATER)
+                fd = self._later(fd, found, outcome, now, unpacked=content.kind in _LATER)
         finally:
             if fd >= 0:
                 os.close(fd)
@@ -299,21 +309,21 @@ class Follow:
         self._missing.pop(content.number, None)
         return -1
 
-    def _later(self, found: Found, outcome: Outcome, now: float, *, unpacked: bool) -> None:
-        """Read a file as a whole, once it has come to rest."""
+    def _later(self, fd: int, found: Found, outcome: Outcome, now: float, *, unpacked: bool) -> int:
+        """Read a file as a whole, once it has come to rest; return the descriptor if it is not needed."""
         library, identity = self._library, found.identity
         if self._past:
             content = library.new(found.path, identity)
             library.packed_in(content, identity, *found.seen)
             library.ended(content)
             self._resting[identity] = found.seen
-            return
+            return fd
         seen, since = self._settling.setdefault(identity, (found.seen, now))
         if seen != found.seen:
             self._settling[identity] = found.seen, now
-            return
+            return fd
         if now - since < (SETTLED if unpacked else FINISHED):
-            return
+            return fd
         del self._settling[identity]
         before = library.was_read(identity)
         if before is not None and not unpacked:
@@ -321,8 +331,9 @@ class Follow:
             self._tell(outcome, display(found.path), reason)
             library.packed_in(before[0], identity, *found.seen)
             self._resting[identity] = found.seen
-            return
+            return fd
         self._packed[identity] = Packed(
+            fd,
             found.path,
             identity,
             found.seen,
@@ -332,6 +343,7 @@ class Follow:
             named=found.path == self._path,
             known_only=found.beside and found.mtime < self._since,
         )
+        return -1
 
     def _miss(self, outcome: Outcome, now: float, met: set[Identity]) -> None:
         """Tell which logs are gone with an end that nobody read."""
@@ -362,3 +374,9 @@ class Follow:
                 self._told.clear()
             self._told.add((source, reason))
             outcome.skip(Skipped(source, "", reason))
+
+
+def _origin(path: str) -> str:
+    """Return the path of the log that rotation made this file of; the path itself if its name says nothing."""
+    where, name = os.path.split(path)
+    return os.path.join(where, stem(name))

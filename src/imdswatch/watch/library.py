@@ -25,6 +25,7 @@ HEAD = 4096
 """Octets of the beginning that tell a log; fewer where it is shorter."""
 TAIL = 256
 """Octets before the place up to which it was read."""
+_PATHS = 0  # the checkpoint that is none of a content, but of the paths that are followed
 _MOST = 10_000  # logs that have ended and are remembered, so that their compressed copies are known
 
 Identity = tuple[int, int]
@@ -116,10 +117,11 @@ class Content:
 class Library:
     """All contents, found by the file that carries them or by how they begin."""
 
-    def __init__(self, kept: Mapping[int, Mapping[str, Any]], *, fresh: bool) -> None:
-        """Take over the checkpoints of a state; `fresh` says that there was none."""
-        self.fresh = fresh
-        self._all = {number: Content.of(number, one) for number, one in kept.items()}
+    def __init__(self, kept: Mapping[int, Mapping[str, Any]], *, forgotten: bool = False) -> None:
+        """Take over the checkpoints of a state; `forgotten` says that there were others, and they are lost."""
+        self._forgotten = forgotten
+        self._paths: dict[str, float] = dict(kept.get(_PATHS, {}))
+        self._all = {number: Content.of(number, one) for number, one in kept.items() if number != _PATHS}
         self._next = max(self._all, default=0) + 1
         self._by_identity = {one.identity: one for one in self._all.values() if not one.orphan}
         self._packed = {identity: one for one in self._all.values() for identity in one.packed}
@@ -127,6 +129,17 @@ class Library:
         for one in self._all.values():
             self._index(one, _NOTHING)
         self._dirty: dict[int, Content | None] = {}
+        self._paths_changed = False
+
+    def followed_since(self, path: str) -> float | None:
+        """Return when a path was followed first, epoch seconds; None if only now. 0 if that is forgotten."""
+        return self._paths.get(path, 0.0 if self._forgotten else None)
+
+    def follow(self, path: str, since: float) -> None:
+        """Note when a path was followed first."""
+        if path not in self._paths:
+            self._paths[path] = since
+            self._paths_changed = True
 
     def contents(self) -> list[Content]:
         """Return all of them, the oldest first."""
@@ -230,11 +243,13 @@ class Library:
 
     def changes(self) -> dict[int, dict[str, Any] | None]:
         """Return the checkpoints that have changed since `kept`; None for those to be forgotten."""
-        return {number: None if one is None else one.checkpoint() for number, one in self._dirty.items()}
+        out = {number: None if one is None else one.checkpoint() for number, one in self._dirty.items()}
+        return {_PATHS: dict(self._paths), **out} if self._paths_changed else out
 
     def kept(self) -> None:
         """Say that the last `changes` are safe."""
         self._dirty.clear()
+        self._paths_changed = False
 
 
 _DATED = re.compile(r"[-_.]?[0-9][0-9T:_.\-]*\Z")
@@ -246,19 +261,19 @@ def related(one: str, other: str) -> bool:
 
     Folders do not count: archives lie in folders of their own.
     """
-    first, second = _stem(PurePath(one).name), _stem(PurePath(other).name)
+    first, second = stem(PurePath(one).name), stem(PurePath(other).name)
     return first == second or first.startswith(f"{second}.") or second.startswith(f"{first}.")
 
 
-def _stem(name: str) -> str:
+def stem(name: str) -> str:
     """Return a file name without what rotation adds: `x.log`, `x.log.1`, `x-20261122.log.gz` are all `x.log`."""
     name = _PACKING.sub("", name)
-    stem, dot, suffix = name.rpartition(".")
-    if not dot or not stem:
+    rest, dot, suffix = name.rpartition(".")
+    if not dot or not rest:
         return _DATED.sub("", name) or name
     if _DATED.fullmatch(f".{suffix}"):
-        return _stem(stem)
-    plain = _DATED.sub("", stem) or stem
+        return stem(rest)
+    plain = _DATED.sub("", rest) or rest
     if suffix[:1].isalpha() and _DATED.search(suffix):  # x.log-20261122
         suffix = _DATED.sub("", suffix)
     return f"{plain}.{suffix}"

@@ -95,7 +95,7 @@ class Watch:
         self._ledger = Ledger(state, judgement, teller)
         self._skipped = 0
         self._trouble = self._mute = ""
-        self._began = time.time()
+        self._began, self._start = time.time(), time.monotonic()
 
     def run(self) -> Summary:
         """Watch until it is asked to stop; return what was looked at."""
@@ -244,7 +244,7 @@ class Watch:
             records=sum(one.records for one in counts),
             findings=findings,
             skipped=self._skipped,
-            seconds=time.time() - self._began,
+            seconds=time.monotonic() - self._start,
         )
 
     def _wait(self) -> None:

@@ -8,6 +8,7 @@ holds.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 from contextlib import closing
 
@@ -28,13 +29,14 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class Packed:
-    """One file that is read as a whole; `seen` is its size and modification time (ns).
+    """One file that is read as a whole; `seen` is its size and modification time (ns). It owns the descriptor.
 
     With `known_only` it is read only if its content was read before, elsewhere.
     """
 
     def __init__(
         self,
+        fd: int,
         path: str,
         identity: Identity,
         seen: tuple[int, int],
@@ -48,7 +50,9 @@ class Packed:
         self.path, self.identity, self.seen = path, identity, seen
         self._library, self._judgement, self._tally = library, judgement, tally
         self._known_only = known_only
-        self._source = Source(display(path), path, named, seen[1] / 1e9)
+        self._fd = fd
+        # Rotation may put another file under the path at any time: the file is opened anew by what is open already.
+        self._source = Source(display(path), f"/proc/self/fd/{fd}", named, seen[1] / 1e9)
         self._outcome = Outcome()
         self._work = self._run()
 
@@ -60,6 +64,7 @@ class Packed:
     def close(self) -> None:
         """Leave the rest unread."""
         self._work.close()
+        os.close(self._fd)
 
     def _run(self) -> Generator[bool, None, None]:
         """Do the work, and yield True between its parts."""
@@ -98,11 +103,15 @@ class Packed:
         with closing(self._streams()) as streams:
             for found in streams:
                 if isinstance(found, Stream):
+                    tail = b""
                     if known is None:
                         known = self._library.new(self.path, self.identity)
-                    elif not (yield from self._reaches(found, known, shift)):
-                        return False
-                    yield from self._judge(found, known, head)
+                    else:
+                        before = yield from self._reached(found, known, shift)
+                        if before is None:
+                            return False
+                        tail = before
+                    yield from self._judge(found, known, head, tail)
                 elif isinstance(found, Skipped):
                     self._outcome.skip(found)
         if known is not None:
@@ -110,31 +119,34 @@ class Packed:
             self._library.ended(known)
         return True
 
-    def _reaches(self, stream: Stream, known: Content, shift: int) -> Generator[bool, None, bool]:
-        """Unpack up to where the content was read to; return whether it is the same there, or ends before."""
-        tail, left, buffer = b"", known.offset - shift, bytearray(_BLOCK)
-        since = 0
+    def _reached(self, stream: Stream, known: Content, shift: int) -> Generator[bool, None, bytes | None]:
+        """Unpack up to where the content was read to; return what stands before, None if it is something else."""
+        tail, left, since, buffer = b"", known.offset - shift, 0, bytearray(_BLOCK)
         while left:
             with memoryview(buffer) as view:
                 count = stream.readinto(view[: min(left, _BLOCK)])
             if not count:
-                return True  # an older copy: what it holds was read
+                return b""  # an older copy, or one cut short: what it holds was read
             left -= count
             since += count
             tail = (tail + buffer[:count])[-TAIL:]
             if since >= ROOM:
                 since = 0
                 yield True
-        return known.tail.size > len(tail) or known.tail.fits(tail[len(tail) - known.tail.size :])
+        return tail if known.tail.fits(tail[max(0, len(tail) - known.tail.size) :]) else None
 
-    def _judge(self, stream: Stream, content: Content, head: bytes) -> Generator[bool, None, None]:
+    def _judge(
+        self, stream: Stream, content: Content, head: bytes, tail: bytes
+    ) -> Generator[bool, None, None]:
         mtime = self.seen[1] / 1e9
         pieces = Pieces(content.name, self._judgement, self._tally, content.header, content.lines)
-        tail, since, at = b"", 0, content.offset
+        since, at = 0, content.offset
         with closing(blocks(stream, _BLOCK)) as cut:
             for block in cut:
                 if content.offset != at:
                     return  # another copy was read further meanwhile
+                if not block.length:
+                    continue
                 if pieces.wants_beginning(mtime):
                     pieces.begin(head, mtime)
                 pieces.judge(block, self._outcome, first=content.lines == 0)

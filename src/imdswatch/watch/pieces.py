@@ -13,6 +13,7 @@ from typing import Any
 from imdswatch.read.blocks import Block
 from imdswatch.read.lines import LineReader, State
 from imdswatch.scan.aggregate import Incidents
+from imdswatch.scan.hints import sniff
 from imdswatch.scan.prefilter import Prefilter
 from imdswatch.scan.text import Outcome, TextScan
 from imdswatch.watch.judgement import Judgement
@@ -54,8 +55,9 @@ class Pieces:
             self._first_reader.restore(self.header)
         if len(head) > self._known:
             self._known, options = len(head), judgement.options
-            for scan in (self._first, self._second):
-                scan.begin(head, options.schemas, options.schema)
+            seen = sniff(head, options.schemas, options.schema)
+            self._first.know(seen)
+            self._second.know(seen)
 
     def resume(self, header: State, lines: int) -> None:
         """Go on from another place, which a copy of the log was read to."""

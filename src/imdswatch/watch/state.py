@@ -86,8 +86,6 @@ class State:
             raise UsageError("another watch uses this state", file=str(folder), help=help) from None
         except OSError as error:
             raise _unusable(folder, (error.strerror or str(error)).lower()) from error
-        self.fresh = not self.path.exists()
-        """Whether nothing was remembered."""
         try:
             self._open()
         except sqlite3.DatabaseError as error:
@@ -131,7 +129,6 @@ class State:
             self._open()
         except (OSError, sqlite3.Error) as error:
             raise _unusable(self._folder, str(error)) from error
-        self.fresh = False
 
     def row(self, key: str) -> Row | None:
         """Return one finding, or None."""

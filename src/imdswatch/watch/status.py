@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from imdswatch.watch.feed import Counts
@@ -43,3 +44,33 @@ class Status:
             return cls(**{**values, "feeds": feeds, "trouble": trouble})
         except (KeyError, TypeError) as error:
             raise ValueError(f"no status: {error}") from error
+
+
+def show(status: Status | None, stages: Mapping[str, int], *, running: bool, now: float) -> str:
+    """Return the status for a person; texts of feeds are as they are, for the caller to make visible."""
+    lines = ["a watch is running" if running else "no watch is running"]
+    if status is not None:
+        if running:
+            lines[0] += f", process {status.pid}, since {_moment(status.began)}"
+        ago = max(0, round(now - status.at))
+        lines.append(f"last status: {_moment(status.at)}" + (f", {ago} s ago" if running else ""))
+        for feed in status.feeds:
+            counts = feed.counts
+            last = "none yet" if counts.last_time is None else _moment(counts.last_time)
+            lines += [
+                f"{feed.name}",
+                f"    {counts.records} records, {counts.bytes} bytes, {counts.events} events; last event {last}",
+                f"    {counts.lag} bytes behind, {counts.drops} lost",
+            ]
+    lines.append("findings: " + ", ".join(f"{count} {name}" for name, count in stages.items()))
+    if status is not None:
+        lines.append(f"not looked at: {status.skipped}")
+        lines += [f"trouble: {one}" for one in status.trouble]
+    return "\n".join(lines)
+
+
+def _moment(seconds: float) -> str:
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        return "at no possible time"
