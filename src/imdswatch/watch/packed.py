@@ -2,8 +2,8 @@
 
 A compressed log often holds what was read before it was compressed (`x.log.1` becomes `x.log.2.gz`), so it is unpacked
 up to the place its content was read to, compared there, and read on from there. What has no place to go on from
-(captures, archives, UTF-16, JSON over several lines) is scanned as `scan` would. Nothing here raises for what a file
-holds.
+(captures, tables, archives, UTF-16, JSON over several lines) is scanned as `scan` would. Nothing here raises for what a
+file holds.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from imdswatch.finding import Skipped
 from imdswatch.read.blocks import blocks
 from imdswatch.read.records import looks_multiline_json
 from imdswatch.read.sources import Ignored, Source, display
-from imdswatch.read.streams import Stream, open_streams
+from imdswatch.read.streams import Stream, Table, open_streams
 from imdswatch.scan.text import Outcome
 from imdswatch.scan.work import Task, Wanted, Worker
 from imdswatch.watch.judgement import Judgement
@@ -87,6 +87,8 @@ class Packed:
         """Return how the one text in the file begins; None if it is to be read in another way."""
         with closing(self._streams()) as streams:
             for found in streams:
+                if isinstance(found, Table):
+                    return None
                 if isinstance(found, Stream):
                     if found.capture or found.name != self._source.name or found.seekable_path is not None:
                         return None
@@ -95,7 +97,7 @@ class Packed:
                     return None if looks_multiline_json(head) else head
         return None
 
-    def _streams(self) -> Generator[Stream | Skipped | Ignored, None, None]:
+    def _streams(self) -> Generator[Stream | Table | Skipped | Ignored, None, None]:
         return open_streams(self._source)
 
     def _from(self, known: Content | None, head: bytes, shift: int) -> Generator[bool, None, bool]:
