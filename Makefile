@@ -59,11 +59,17 @@ bench: $(VENV)/dev.stamp  ## speed and memory as ratios measured in one run
 engines: .cache/esql/stamp  ## engines that judge exported queries and are no Python packages, where npm is there
 	if command -v npm >/dev/null; then $(MAKE) .cache/kusto/stamp; else echo "no npm here: Microsoft's binder is left out"; fi
 
-conformance: $(VENV)/dev.stamp .cache/references/stamp engines  ## the heavy proofs: 10 million prefilter cases, random rules by SQLite and Tenzir
+.cache/ansible/stamp: tests/harden_ansible.lock
+	$(PYTHON) -m venv .cache/ansible
+	.cache/ansible/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r tests/harden_ansible.lock
+	touch $@
+
+conformance: $(VENV)/dev.stamp .cache/references/stamp .cache/ansible/stamp engines  ## the heavy proofs: 10 million prefilter cases, random rules by SQLite and Tenzir
 	IMDSWATCH_CASES=10000000 $(BIN)/python -m pytest -q tests/test_prefilter.py tests/test_references.py
 	IMDSWATCH_CONFORMANCE=1 $(BIN)/python -m pytest -q tests/test_conformance.py tests/test_conformance_engines.py tests/test_conformance_lucene.py
 	$(BIN)/python tests/conformance/measure.py
 	$(BIN)/python tests/conformance/check_places.py
+	IMDSWATCH_ANSIBLE="$(CURDIR)/.cache/ansible/bin/ansible-playbook" $(BIN)/python -m pytest -q tests/test_harden_export.py
 	if command -v suricata >/dev/null; then IMDSWATCH_SURICATA=1 $(BIN)/python -m pytest -q tests/test_export_suricata.py; else echo "no suricata here: make test checked its committed record"; fi
 
 .cache/fuzz/stamp: $(VENV)/dev.stamp fuzz/atheris.lock
