@@ -68,9 +68,26 @@ conformance: $(VENV)/dev.stamp .cache/references/stamp .cache/ansible/stamp engi
 	IMDSWATCH_CASES=10000000 $(BIN)/python -m pytest -q tests/test_prefilter.py tests/test_references.py
 	IMDSWATCH_CONFORMANCE=1 $(BIN)/python -m pytest -q tests/test_conformance.py tests/test_conformance_engines.py tests/test_conformance_lucene.py
 	$(BIN)/python tests/conformance/measure.py
+	$(MAKE) spark
 	$(BIN)/python tests/conformance/check_places.py
 	IMDSWATCH_ANSIBLE="$(CURDIR)/.cache/ansible/bin/ansible-playbook" $(BIN)/python -m pytest -q tests/test_harden_export.py
 	if command -v suricata >/dev/null; then IMDSWATCH_SURICATA=1 $(BIN)/python -m pytest -q tests/test_export_suricata.py; else echo "no suricata here: make test checked its committed record"; fi
+
+.cache/sail/stamp: requirements.lock tests/spark.lock
+	$(PYTHON) -m venv .cache/sail
+	.cache/sail/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock -r tests/spark.lock
+	touch $@
+
+sail: .cache/sail/stamp  ## a cluster of four workers in Rust finds what one process finds
+	PYTHONPATH=src .cache/sail/bin/python -m pytest -q tests/test_spark.py
+
+.cache/spark/stamp: requirements.lock tests/spark_classic.lock
+	$(PYTHON) -m venv .cache/spark
+	.cache/spark/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock -r tests/spark_classic.lock
+	touch $@
+
+spark: .cache/spark/stamp  ## classic Spark, a master and two workers on loopback, finds what one process finds (needs Java 17)
+	PYTHONPATH=src .cache/spark/bin/python -m pytest -q tests/test_spark.py
 
 .cache/fuzz/stamp: $(VENV)/dev.stamp fuzz/atheris.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r fuzz/atheris.lock

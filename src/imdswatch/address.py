@@ -147,6 +147,9 @@ class Networks:
         )
         self._known = lru_cache(maxsize=1 << 14)(self._contains)
 
+    def __reduce__(self) -> tuple[type[Networks], tuple[list[Network]]]:
+        return Networks, (list(self.networks),)  # what is remembered stays here
+
     def _contains(self, text: str) -> bool:
         found = number(text)
         return found is not None and any(

@@ -209,6 +209,13 @@ class Schemas(Mapping[str, Schema]):
         given = self._given() if callable(self._given) else self._given
         return {s.name: s for s in sorted(given, key=lambda s: (-s.priority, s.name))}
 
+    def __reduce__(self) -> tuple[Callable[..., Schemas], tuple[object, ...]]:
+        """Return what travels to another machine: nothing of the built-in schemas, the texts of others."""
+        if callable(self._given):
+            return load_schemas, ()
+        files = [Path(schema.file) for schema in self.values()]
+        return _of_texts, (tuple((path.read_text(encoding="utf-8"), str(path), path.stem) for path in files),)
+
     @property
     def names(self) -> tuple[str, ...]:
         """The names, sorted."""
@@ -260,6 +267,10 @@ def load_schemas(extra: Path | None = None) -> Schemas:
         raise SchemaError("the schema folder does not exist", file=str(extra))
     files.update({path.stem: path for path in sorted(extra.iterdir()) if path.suffix in (".yml", ".yaml")})
     return Schemas([load_schema(path) for path in files.values()])
+
+
+def _of_texts(texts: Iterable[tuple[str, str, str]]) -> Schemas:
+    return Schemas([_parsed(*one) for one in texts])
 
 
 def load_schema(path: Path) -> Schema:

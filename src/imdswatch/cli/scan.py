@@ -18,7 +18,7 @@ from imdswatch.errors import UsageError
 from imdswatch.finding import STAGE_RANK, STAGES
 
 if TYPE_CHECKING:
-    from imdswatch.scan.run import Scan
+    from imdswatch.scan.run import Cluster, Scan
 
 
 @click.command(
@@ -37,7 +37,14 @@ if TYPE_CHECKING:
 @click.option(
     "--merge", is_flag=True, help="Read all captures as one, in the order of time (rotated, several sensors)."
 )
-@click.option("--engine", type=click.Choice(("auto", "local")), default="auto", help="Where to run (here).")
+@click.option(
+    "--engine",
+    type=click.Choice(("auto", "local", "spark")),
+    default="auto",
+    help="Where to run (default here).",
+)
+@click.option("--master", metavar="URL", help="Classic Spark, such as spark://host:7077, yarn or local[4].")
+@click.option("--remote", metavar="URL", help="A Spark Connect server, such as sc://host:15002.")
 def scan(paths: tuple[str, ...], **options: Any) -> int:
     """Search logs and packet captures for IMDS use: files, folders, - for standard input; compressed or not.
 
@@ -80,6 +87,7 @@ def _scan_of(paths: tuple[str, ...], options: dict[str, Any]) -> Scan:
     if None not in (options["since"], options["until"]) and options["since"] > options["until"]:
         raise UsageError("`--since` is later than `--until`", help="no event can lie between them")
     site = site_of(options, rules)
+    cluster = _cluster_of(options)
     chosen = Options(
         rules=rules,
         site=site,
@@ -87,11 +95,25 @@ def _scan_of(paths: tuple[str, ...], options: dict[str, Any]) -> Scan:
         schema=options["schema"],
         window=Window(options["since"], options["until"]),
         timezone=options["timezone"],
-        jobs=options["jobs"] or len(os.sched_getaffinity(0)),
+        jobs=max(2, options["jobs"] or 0) if cluster else options["jobs"] or len(os.sched_getaffinity(0)),
         each=options["each"],
         merge=options["merge"],
     )
-    return Scan(paths, chosen, _progress(paths, options))
+    return Scan(paths, chosen, _progress(paths, options), cluster)
+
+
+def _cluster_of(options: dict[str, Any]) -> Cluster | None:
+    """Return the cluster that the options name; raises UsageError where they make no sense or nothing answers."""
+    master, remote = options["master"], options["remote"]
+    if options["engine"] != "spark":
+        if master or remote:
+            raise UsageError("`--master` and `--remote` go with `--engine spark`")
+        return None
+    if bool(master) == bool(remote):
+        raise UsageError("`--engine spark` needs `--master URL` or `--remote sc://…`, one of them")
+    from imdswatch.scan.spark import SparkCluster, connect
+
+    return SparkCluster(connect(master, remote))
 
 
 def _progress(paths: tuple[str, ...], options: dict[str, Any]) -> Callable[[int], None] | None:

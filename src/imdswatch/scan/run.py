@@ -8,10 +8,11 @@ rules) need the sources once more; what cannot be read twice is told as skipped.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from itertools import chain, islice
+from typing import Protocol
 
 from imdswatch.finding import Finding, Skipped, Summary
 from imdswatch.read.partitions import span_of
@@ -19,30 +20,47 @@ from imdswatch.read.sources import Ignored, Outside, PassedOver, Source, walk
 from imdswatch.scan.aggregate import Incident, Incidents, Key
 from imdswatch.scan.findings import FindingMaker
 from imdswatch.scan.hints import Hints
-from imdswatch.scan.judging import FirstLook, SecondLook, served_victims
+from imdswatch.scan.judging import FirstLook, SecondLook, Served, served_victims
 from imdswatch.scan.prefilter import Prefilter, build
 from imdswatch.scan.text import Outcome
 from imdswatch.scan.work import BATCH, SMALL, Conditions, Options, Progress, Task, Wanted, Worker, size_of
 
 
-class Scan:
-    """One scan. Iterate `results` once; then `summary` is right."""
+class Cluster(Protocol):
+    """Where tasks are done if not here: `imdswatch.scan.spark`."""
 
-    def __init__(self, paths: Sequence[str], options: Options, progress: Progress | None = None) -> None:
-        self._paths, self._options, self._progress = tuple(paths), options, progress
-        look = FirstLook(options.rules, options.site, options.window)
-        later = [(rule.slug, rule.correlation.base) for rule in options.rules if rule.correlation]
-        self._first = [(rule.slug, rule.condition) for rule in look.used]
-        self._worker = Worker(
-            options, Wanted(self._first, later, partial(self._text, self._first, later)), look
-        )
-        self._again: set[str] = set()
-        self._incidents = Incidents(each=options.each)
-        self._counts = Summary(notes=self._unfilled())
-        self._once: list[str] = []
-        self._notes: set[str] = set()
-        self._unread: list[Skipped] = []  # met on the way, not told yet
-        self._passed = 0  # folders whose name is of another time
+    def outcomes(
+        self, worker: Worker, options: Options, second: SecondOf, tasks: Iterator[Task]
+    ) -> Iterator[tuple[Task, Outcome]]:
+        """Yield the tasks with their outcomes, in order; a task that was lost has an outcome that says so."""
+
+
+SecondOf = tuple[int, Mapping[str, Sequence[Served]]] | None
+"""The number of a correlation rule and the victims that its second look is about; None for the first look."""
+
+
+class Looks:
+    """What makes the workers of a scan, here or on another machine: the first look, and second ones."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._judged = FirstLook(options.rules, options.site, options.window)
+        self._first = [(rule.slug, rule.condition) for rule in self._judged.used]
+
+    def worker(self, second: SecondOf = None) -> Worker:
+        """Return a worker of the first look, or of a second one."""
+        options = self._options
+        if second is None:
+            later = [(rule.slug, rule.correlation.base) for rule in options.rules if rule.correlation]
+            return Worker(
+                options, Wanted(self._first, later, partial(self._text, self._first, later)), self._judged
+            )
+        index, served = second
+        rule = options.rules[index]
+        assert rule.correlation is not None
+        base = [(rule.slug, rule.correlation.base)]
+        wanted = Wanted(self._first, base, partial(self._text, base, ()), tuple(served))
+        return Worker(options, wanted, SecondLook(options.rules, index, options.site, options.window, served))
 
     def _text(self, first: Conditions, later: Conditions) -> tuple[Prefilter, bool]:
         """Return the search of the first look at text, and whether all text must be read for the second look.
@@ -59,6 +77,30 @@ class Scan:
     @cached_property
     def _hints(self) -> Hints:
         return Hints(self._options.schemas)
+
+
+class Scan:
+    """One scan. Iterate `results` once; then `summary` is right."""
+
+    def __init__(
+        self,
+        paths: Sequence[str],
+        options: Options,
+        progress: Progress | None = None,
+        cluster: Cluster | None = None,
+    ) -> None:
+        self._cluster = cluster
+        self._paths, self._options, self._progress = tuple(paths), options, progress
+        self._looks = Looks(options)
+        self._second: SecondOf = None
+        self._worker = self._looks.worker()
+        self._again: set[str] = set()
+        self._incidents = Incidents(each=options.each)
+        self._counts = Summary(notes=self._unfilled())
+        self._once: list[str] = []
+        self._notes: set[str] = set()
+        self._unread: list[Skipped] = []  # met on the way, not told yet
+        self._passed = 0  # folders whose name is of another time
 
     def _unfilled(self) -> tuple[str, ...]:
         idle = [r.slug for r in self._options.rules if r.placeholders - set(self._options.site.values)]
@@ -114,10 +156,8 @@ class Scan:
                 yield self._skip(
                     Skipped(name, "", f"cannot be read twice, so {rule.slug} was not looked for in it")
                 )
-            look = SecondLook(options.rules, index, options.site, options.window, served)
-            base = [(rule.slug, rule.correlation.base)]
-            wanted = Wanted(self._first, base, partial(self._text, base, ()), tuple(served))
-            self._worker = Worker(options, wanted, look)
+            self._second = index, served
+            self._worker = self._looks.worker(self._second)
             for _ in self._pass(counting=False):
                 pass  # told in the first pass already
 
@@ -160,6 +200,9 @@ class Scan:
 
     def _outcomes(self, counting: bool) -> Iterator[tuple[Task, Outcome]]:
         tasks = self._tasks(counting)
+        if self._cluster is not None:
+            yield from self._cluster.outcomes(self._worker, self._options, self._second, tasks)
+            return
         first = list(islice(tasks, 2))
         # One task is done here at once: starting processes would take longer than most of them.
         if self._options.jobs > 1 and len(first) > 1:

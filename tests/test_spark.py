@@ -1,0 +1,186 @@
+"""One corpus, five ways: lines, tables, the plain predicate, Sail with four workers, classic Spark with two.
+
+The first three are compared wherever the tests run. A cluster needs its own environment: `make sail` (part of CI) has
+Sail, `make spark` classic Spark; elsewhere those tests say that they are skipped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+import clusters
+import plain_sigma
+import table_files
+from imdswatch.event import endpoint, victim_ip, victim_mac
+from imdswatch.finding import fingerprint
+from imdswatch.layouts.json import Json
+from imdswatch.layouts.result import Record
+from imdswatch.schema import load_schemas
+from spellings import records
+
+ROOT = Path(__file__).parents[1]
+SEED = 20261122
+SCHEMAS = ("zeek_http", "suricata_http", "ocsf_4002", "ecs", "zeek_conn", "suricata_dns")
+ROWS = 120
+Told = dict[tuple[str, str], set[str]]
+"""(fingerprint, place) → the rules that matched there."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The same records as lines and as tables, besides real logs and a capture of examples/."""
+
+    lines: Path
+    tables: Path
+    others: Path
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    folder = tmp_path_factory.mktemp("corpus")
+    made = Corpus(folder / "lines", folder / "tables", ROOT / "examples")
+    made.lines.mkdir()
+    made.tables.mkdir()
+    schemas = load_schemas()
+    assert all(any(isinstance(base.form.layout, Json) for base in schemas[name].bases) for name in SCHEMAS)
+    kept: dict[str, list[dict[str, Any]]] = {name: [] for name in SCHEMAS}
+    reader = schemas.reader()
+    for template, raw in records(schemas, Random(SEED)):
+        items = kept.get(template.schema)
+        if items is None or len(items) >= ROWS:
+            if all(len(one) >= ROWS for one in kept.values()):
+                break
+            continue
+        try:
+            value = json.loads(raw)
+            json.dumps(value, ensure_ascii=False).encode()
+        except (ValueError, UnicodeEncodeError):
+            continue
+        found = reader.read_object(value) if isinstance(value, dict) else None
+        if isinstance(found, Record) and found.schema == template.schema:
+            items.append(value)
+    for name, items in kept.items():
+        group = next(table_files.by_columns(items))
+        table_files.ndjson(made.lines / f"{name}.x", group)
+        table_files.parquet(made.tables / f"{name}.x", group)
+    return made
+
+
+def plain(corpus: Corpus) -> Told:
+    """Judge every record by the plain predicate, which knows no search, no table and no cluster."""
+    told: Told = {}
+    for name in SCHEMAS:
+        reader = load_schemas().reader()
+        for number, line in enumerate((corpus.lines / f"{name}.x").read_bytes().splitlines(), 1):
+            found = reader.read(line)
+            assert isinstance(found, Record)
+            fields = plain_sigma.complete(found.fields)
+            rules = {
+                slug
+                for slug in plain_sigma.SLUGS
+                if slug != "imds-credentials-used"
+                and plain_sigma.holds(plain_sigma.plain_rule(slug), fields, {})
+            }
+            if rules:
+                victim = victim_ip(fields) or victim_mac(fields) or fields.get("src_host") or ""
+                told[fingerprint(victim, endpoint(fields) or ""), f"{name}.x {number}"] = rules
+    return told
+
+
+def run(paths: list[Path], *options: str, env: Any = None) -> tuple[int, list[dict[str, Any]]]:
+    """Run the command line; return its exit code and what it wrote."""
+    words = [
+        sys.executable,
+        "-m",
+        "imdswatch",
+        "scan",
+        *map(str, paths),
+        "--format",
+        "ndjson",
+        "-q",
+        *options,
+    ]
+    env = {**(env or os.environ), "PYTHONPATH": str(ROOT / "src"), "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode in (0, 1, 3), done.stderr[-3000:]
+    return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def told_of(results: list[dict[str, Any]]) -> Told:
+    told: Told = {}
+    for one in results:
+        assert one["type"] != "skipped", one
+        if one["type"] == "finding":
+            (evidence,) = one["evidence"]
+            place = f"{Path(evidence['source']).name} {evidence['position'].split()[1]}"
+            told[one["fingerprint"], place] = set(one["rules"])
+    return told
+
+
+def whole(results: list[dict[str, Any]]) -> list[str]:
+    """Return every finding, and what was counted, but for the time it took."""
+    return sorted(
+        json.dumps({k: v for k, v in one.items() if k != "seconds"}, sort_keys=True) for one in results
+    )
+
+
+def test_lines_tables_and_the_plain_predicate_agree(corpus: Corpus) -> None:
+    expected = plain(corpus)
+    assert len(expected) > ROWS
+    assert told_of(run([corpus.lines], "--each")[1]) == expected
+    assert told_of(run([corpus.tables], "--each")[1]) == expected
+
+
+def needs_sail() -> None:
+    if not clusters.has_sail():
+        pytest.skip("Sail is not installed here: `make sail` runs this")
+
+
+def needs_classic() -> None:
+    if not clusters.has_classic():
+        pytest.skip("classic Spark is not installed here: `make spark` runs this")
+
+
+@pytest.fixture(scope="module")
+def sail() -> Iterator[clusters.Running]:
+    needs_sail()
+    with clusters.sail() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def classic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[clusters.Running]:
+    needs_classic()
+    with clusters.classic(tmp_path_factory.mktemp("spark")) as running:
+        yield running
+
+
+def same_there(corpus: Corpus, running: clusters.Running) -> None:
+    paths = [corpus.lines, corpus.tables, corpus.others]
+    for each in ((), ("--each",)):
+        code, here = run(paths, *each)
+        assert (code, len(here) > 20) == (1, True)
+        there = run(paths, *each, "--engine", "spark", *running.options, env=running.env)
+        assert (there[0], whole(there[1])) == (code, whole(here))
+    expected = plain(corpus)
+    for path in (corpus.lines, corpus.tables):
+        found = run([path], "--each", "--engine", "spark", *running.options, env=running.env)[1]
+        assert told_of(found) == expected
+
+
+def test_sail_with_four_workers_finds_the_same(corpus: Corpus, sail: clusters.Running) -> None:
+    same_there(corpus, sail)
+
+
+def test_classic_spark_with_two_workers_finds_the_same(corpus: Corpus, classic: clusters.Running) -> None:
+    same_there(corpus, classic)
