@@ -20,7 +20,7 @@ import yaml
 
 BUILT_IN = "built-in"
 """`run` of our own client, for which nothing need be installed."""
-_DEBIAN = ("usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin")
+_SYSTEM = ("/usr/bin", "/usr/sbin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +131,15 @@ def _of_node(what: str | tuple[str, ...], root: Path | None) -> Command | Missin
 
 def _of_debian(what: str | tuple[str, ...], root: Path | None) -> Command | Missing:
     assert not isinstance(what, str), "Debian's clients are command lines"
-    path = os.environ.get("PATH", os.defpath)
+    # Debian's own first: a version manager may have put other programs of the same names before them.
+    places = [*_SYSTEM, *os.environ.get("PATH", os.defpath).split(os.pathsep)]
     environment: dict[str, str] = {}
     if root is not None and (root / "debian").is_dir():
         unpacked = root / "debian"
-        path = os.pathsep.join([*(str(unpacked / place) for place in _DEBIAN), path])
-        environment = {"PATH": path, "PYTHONPATH": str(unpacked / "usr/lib/python3/dist-packages")}
+        places = [*(str(unpacked / place.lstrip("/")) for place in _SYSTEM), *places]
+        environment = {"PYTHONPATH": str(unpacked / "usr/lib/python3/dist-packages")}
+    path = os.pathsep.join(dict.fromkeys(places))
+    environment["PATH"] = path
     program = shutil.which(what[0], path=path)
     if program is None:
         return Missing(f"no `{what[0]}` on PATH")

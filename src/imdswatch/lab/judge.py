@@ -58,6 +58,7 @@ def _differences(expected: Expected, finding: Finding) -> Iterable[str]:
         **{f"responder {name}": value for name, value in finding.get("responder", {}).items()},
         "responder": finding.get("responder") or None,
         "account": finding.get("account", {}).get("id"),
+        "forged": finding.get("account", {}).get("forged"),
         "vlan": finding.get("victim", {}).get("vlan"),
         "cause": finding.get("cause"),
     }

@@ -5,9 +5,11 @@ Each move takes the `Play` and the step's own values; `MOVES` names them all. Wh
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,7 +21,7 @@ from imdswatch.lab.config import Config
 from imdswatch.lab.imds import Service
 from imdswatch.lab.network import ENDPOINT, ENDPOINT6, HOSTS, Network, add_address
 from imdswatch.lab.server import Heard, Server, listen
-from imdswatch.lab.stage import Namespace, Stage
+from imdswatch.lab.stage import WORK, Namespace, Stage
 
 _TABLES = """table ip lab {{
   chain before {{
@@ -164,11 +166,40 @@ def set_environment(play: Play, **values: str) -> None:
     play.environment |= values
 
 
-def harden(play: Play) -> None:
-    """Do to the victim what the guides say: the switch in the environment, and routes that lead nowhere."""
-    play.environment["AWS_EC2_METADATA_DISABLED"] = "true"
-    for endpoint in (ENDPOINT, ENDPOINT6):
-        play.network["victim"].ip.route("add", dst=f"{endpoint}/{_bits(endpoint)}", type="unreachable")
+def forget(play: Play, name: str) -> None:
+    """Take a variable out of the environment of the victim."""
+    play.environment.pop(name, None)
+
+
+def harden(play: Play, block: str) -> None:
+    """Do to the victim what `imdswatch harden` does to a host: its variables, and what its unit runs at boot.
+
+    The program itself writes them, below a root of our own; nothing on this machine is changed. `block`: routes or nft.
+    """
+    need = {"routes": "ip", "nft": "nft"}[block]
+    program = shutil.which(need, path=os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin")))
+    if program is None:
+        raise CannotPlay(f"no `{need}` on PATH (Debian: {'iproute2' if need == 'ip' else 'nftables'})")
+    root = WORK / f"host-{time.monotonic_ns()}"
+    for name in ("etc/environment", "usr/lib/systemd/systemd", program.lstrip("/")):  # what harden knows a host by
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch(mode=0o755)
+    words = ["harden", "--root", str(root), "--apply", "--force", "--block", block]
+    done = subprocess.run([sys.executable, "-m", "imdswatch", *words], capture_output=True, check=False)
+    unit = root / "etc/systemd/system/imdswatch-block.service"
+    if done.returncode or not unit.exists():
+        raise CannotPlay(f"imdswatch harden ended with {done.returncode}: {done.stderr.decode('utf-8', 'replace').strip()}")
+    for line in (root / "etc/environment").read_text(encoding="utf-8").splitlines():
+        name, _, value = line.partition("=")
+        play.environment[name] = value
+    for line in unit.read_text(encoding="utf-8").splitlines():
+        key, _, run = line.partition("=")
+        if key == "ExecStart":
+            run = run.replace("/etc/imdswatch/", f"{root}/etc/imdswatch/")
+            process = play.stage.start(play.network["victim"], ["/bin/sh", "-c", run], environment={})
+            out, _ = process.communicate(timeout=10)
+            if process.returncode:
+                raise CannotPlay(f"{run}: {out.decode('utf-8', 'replace').strip()}")
 
 
 MOVES: Mapping[str, Callable[..., None]] = MappingProxyType(
@@ -184,6 +215,7 @@ MOVES: Mapping[str, Callable[..., None]] = MappingProxyType(
         "proxy": proxy,
         "page": page,
         "environment": set_environment,
+        "forget": forget,
         "harden": harden,
     }
 )

@@ -62,7 +62,7 @@ class Scenario:
 
     def expected(self, operation: str) -> tuple[Expected, ...]:
         """Return the findings that must be there if the victim does this."""
-        return tuple(_for(one, operation in _CREDENTIALS) for one in self.expect)
+        return tuple(_for(one, operation) for one in self.expect)
 
 
 @cache
@@ -90,12 +90,14 @@ def _expected(entry: Mapping[str, Any]) -> Expected:
     return Expected(entry["victim"], entry["endpoint"], entry["stage"], tuple(entry.get("rules", ())), rest)
 
 
-def _for(one: Expected, credentials: bool) -> Expected:
-    if one.stage != SERVED:
-        return one
-    values = (
-        one.values if credentials else {key: value for key, value in one.values.items() if key != "account"}
-    )
-    return Expected(
-        one.victim, one.endpoint, "credentials-served" if credentials else "answered", one.rules, values
-    )
+def _for(one: Expected, operation: str) -> Expected:
+    """Return what is expected of an operation: see `stage` and `forged` in the file."""
+    values, stage = dict(one.values), one.stage
+    forged = values.pop("forged", {}).get(operation)
+    if forged is not None:
+        values["forged"] = forged
+    if stage == SERVED:
+        stage = "credentials-served" if operation in _CREDENTIALS else "answered"
+        if stage == "answered":
+            values.pop("account", None)
+    return Expected(one.victim, one.endpoint, stage, one.rules, values)
