@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCKS := requirements.lock requirements-dev.lock
 
-.PHONY: sbom package delivery demo test check golden docs bench lock engines conformance fuzz clients clean check-static
+.PHONY: sbom package delivery demo test check golden docs bench lock engines conformance fuzz clients lab clean check-static
 
 $(VENV)/run.stamp: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "imdswatch needs Python 3.11 or newer")'
@@ -122,6 +122,9 @@ $(CLIENTS)/stamp: $(wildcard $(LOCKED)/*)
 	mkdir -p $(CLIENTS)/node && cp $(LOCKED)/package.json $(LOCKED)/package-lock.json $(CLIENTS)/node
 	if command -v npm >/dev/null; then cd $(CLIENTS)/node && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error; else echo "no npm here: the JavaScript clients will be missing"; fi
 	touch $@
+
+lab: $(VENV)/dev.stamp $(CLIENTS)/stamp  ## every scenario with every client that is here, twice; writes the table of docs/lab.md
+	$(BIN)/python tools/lab_matrix.py $(CLIENTS) $(LAB)
 
 clients: $(CLIENTS)/stamp  ## real AWS clients for the rehearsal (installed, not started)
 

@@ -120,6 +120,8 @@ def test_the_alarms_ring_and_nothing_is_left_behind(tmp_path: Path) -> None:
     )  # fmt: skip
     found = [json.loads(line) for line in again.stdout.splitlines()]
     assert {one["victim"]["ip"] for one in found if one["type"] == "finding"} == {"10.20.1.10", "fd20:1::10"}
+    # What tells that a hardened victim sent nothing tells these apart, too: the endpoint is in packets of the others.
+    assert bytes((169, 254, 169, 254)) in kept.read_bytes()
     assert outside() == before
 
 

@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -25,7 +26,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from imdswatch.account import account_of
-from imdswatch.lab.config import ACCOUNTS, Config
+from imdswatch.lab.config import ACCOUNTS, Config, load
 from imdswatch.lab.imds import Request, Service
 from imdswatch.lab.server import parse
 
@@ -301,6 +302,15 @@ def test_it_is_configured_by_a_file(tmp_path: Path) -> None:
         assert one.ask("GET", "/latest/meta-data/tags/instance/Name")[1] == b"web-1"
         assert one.ask("GET", "/latest/meta-data/mac")[0].status == 404
         assert b'"000000000000"' in one.ask("GET", "/latest/dynamic/instance-identity/document")[1]
+
+
+def test_the_configuration_in_the_documentation_is_one() -> None:
+    page = (ROOT / "docs" / "lab.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+        file.write(block)
+        file.flush()
+        assert load(Path(file.name)) == Config(v1=False, paths={"meta-data/tags/instance/Name": "web-1"})
 
 
 @pytest.mark.parametrize(

@@ -177,18 +177,26 @@ def harden(play: Play, block: str) -> None:
     The program itself writes them, below a root of our own; nothing on this machine is changed. `block`: routes or nft.
     """
     need = {"routes": "ip", "nft": "nft"}[block]
-    program = shutil.which(need, path=os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin")))
+    program = shutil.which(
+        need, path=os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
+    )
     if program is None:
         raise CannotPlay(f"no `{need}` on PATH (Debian: {'iproute2' if need == 'ip' else 'nftables'})")
     root = WORK / f"host-{time.monotonic_ns()}"
-    for name in ("etc/environment", "usr/lib/systemd/systemd", program.lstrip("/")):  # what harden knows a host by
+    for name in (
+        "etc/environment",
+        "usr/lib/systemd/systemd",
+        program.lstrip("/"),
+    ):  # what harden knows a host by
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).touch(mode=0o755)
     words = ["harden", "--root", str(root), "--apply", "--force", "--block", block]
     done = subprocess.run([sys.executable, "-m", "imdswatch", *words], capture_output=True, check=False)
     unit = root / "etc/systemd/system/imdswatch-block.service"
     if done.returncode or not unit.exists():
-        raise CannotPlay(f"imdswatch harden ended with {done.returncode}: {done.stderr.decode('utf-8', 'replace').strip()}")
+        raise CannotPlay(
+            f"imdswatch harden ended with {done.returncode}: {done.stderr.decode('utf-8', 'replace').strip()}"
+        )
     for line in (root / "etc/environment").read_text(encoding="utf-8").splitlines():
         name, _, value = line.partition("=")
         play.environment[name] = value

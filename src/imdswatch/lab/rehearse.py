@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -84,7 +85,9 @@ def version(stage: Stage, client: Client, folder: Path | None) -> str | Missing:
         return Missing(f"its version command fails: {text.last}")
     if client.matches and client.matches not in text.whole:
         return Missing(f"what is called so here is another program: {text.last}")
-    return text.whole.strip().split("\n")[0][:60]
+    line = text.whole.strip().split("\n")[0]
+    number = re.search(r"[0-9]+(?:\.[0-9]+)+", line)
+    return number[0] if number else line[:_MOST_TEXT]
 
 
 def perform(stage: Stage, scenario: Scenario, client: Client, folder: Path | None) -> Performance:

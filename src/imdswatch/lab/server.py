@@ -181,11 +181,9 @@ class Server:
             if client.family == socket.AF_INET6
             else (socket.IPPROTO_IP, socket.IP_TTL)
         )
-        if response.hop_limit:
-            client.setsockopt(level, name, response.hop_limit)
+        # -1 is the system's own. It is set with the next answer, not after this one, which may have to be sent again.
+        client.setsockopt(level, name, response.hop_limit or -1)
         client.sendall(response.octets(method))
-        if response.hop_limit and not response.close:
-            client.setsockopt(level, name, -1)  # the system's own again
 
 
 def parse(head: bytes) -> Request | None:
