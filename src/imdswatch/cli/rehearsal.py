@@ -67,12 +67,13 @@ def _play(
             out.write((visible(f"SKIPPED  {client.name} is not here: {told.why}") if text else line) + "\n")
             continue
         for scenario in scenarios:
-            if scenario.why_not(client) or scenario.id in alone:
-                if len(scenarios) == 1 and text and scenario.asks:
-                    out.write(
-                        visible(f"{scenario.id} says nothing about {client.name}: {scenario.why_not(client)}")
-                        + "\n"
-                    )
+            if scenario.id in alone:
+                continue
+            if why := scenario.why_not(client):
+                if not text:
+                    out.write(json.dumps(transcript.silent(scenario, client, why)) + "\n")
+                elif len(clients) == 1:
+                    out.write(visible(f"{scenario.id} says nothing about {client.name}: {why}") + "\n\n")
                 continue
             if not scenario.asks:
                 alone.add(scenario.id)
@@ -88,7 +89,7 @@ def _play(
         (transcript.total(results, seconds) if text else json.dumps(transcript.summary(results, seconds)))
         + "\n"
     )
-    return FOUND if results["failed"] else SKIPPED if results["skipped"] else 0
+    return FOUND if results["failed"] else SKIPPED if results["skipped"] or not results else 0
 
 
 def _open(path: Path) -> BinaryIO:

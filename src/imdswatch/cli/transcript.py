@@ -91,6 +91,12 @@ def missing(client: Client, why: str) -> dict[str, str]:
     return {"format": _FORMAT, "type": "skipped", "client": client.id, "reason": why}
 
 
+def silent(scenario: Scenario, client: Client, why: str) -> dict[str, str]:
+    """Return the object that says that a scenario says nothing about a client."""
+    place = {"scenario": scenario.id, "client": client.id}
+    return {"format": _FORMAT, "type": "not_applicable", **place, "not_applicable": why}
+
+
 def summary(results: Counter[str], seconds: float) -> dict[str, Any]:
     """Return the last object of a rehearsal."""
     numbers = {name: results[name] for name in ("passed", "failed", "skipped")}

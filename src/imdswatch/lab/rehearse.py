@@ -10,14 +10,19 @@ import ipaddress
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pyroute2.netlink.exceptions import NetlinkError  # type: ignore[import-untyped]
+
+from imdswatch.errors import UsageError
 from imdswatch.lab.asking import ask
 from imdswatch.lab.clients import BUILT_IN, Client, Command, Missing, command, version_command
 from imdswatch.lab.judge import Alarm, judge
@@ -94,22 +99,18 @@ def perform(stage: Stage, scenario: Scenario, client: Client, folder: Path | Non
     """Play a scenario with a client, once; `Unsafe` goes through, for then nothing may go on."""
     operation = scenario.operation(client)
     start = time.monotonic()
-    play = Play(stage, Network(stage, scenario.vlan))
-    sensor = Sensor(play.network["sensor"], "eth0")
-    setup = time.monotonic() - start
     try:
-        try:
-            for move, values in scenario.steps:
-                MOVES[move](play, **values)
-            said = _ask(play, client, operation, folder) if operation else ""
-        except CannotPlay as error:
-            return Performance(scenario, client, operation, skipped=str(error), setup=setup)
-        sensor.quiet(_QUIET, 3.0)
-    finally:
-        capture = sensor.stop()
-        play.close()
-        stage.close()
-    packets = len(sensor)
+        with closing(stage):
+            play = Play(stage, Network(stage, scenario.vlan))
+            setup = time.monotonic() - start
+            with closing(play), closing(Sensor(play.network["sensor"], "eth0")) as sensor:
+                for move, values in scenario.steps:
+                    MOVES[move](play, **values)
+                said = _ask(play, client, operation, folder) if operation else ""
+                sensor.quiet(_QUIET, 3.0)
+                capture, packets = sensor.stop(), len(sensor)
+    except (CannotPlay, UsageError, OSError, NetlinkError) as error:  # a kernel without IPv6, say
+        return Performance(scenario, client, operation, skipped=str(error))
     findings, trouble = _scan(HEADER + capture)
     wrong = list(trouble)
     if scenario.silent and any(mark in capture for mark in _MARKS):
@@ -172,9 +173,8 @@ def _run(
     try:
         out, _ = process.communicate(timeout=longest)
     except subprocess.TimeoutExpired:
-        process.kill()
-        out, _ = process.communicate()
-        return _Said(False, out.decode("utf-8", "replace") + f"\nended after {longest:.0f} s")
+        os.killpg(process.pid, signal.SIGKILL)
+        return _Said(False, f"ended after {longest:.0f} s")
     return _Said(process.returncode == 0, out.decode("utf-8", "replace"))
 
 

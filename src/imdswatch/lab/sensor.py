@@ -22,7 +22,7 @@ _LONGEST = 262144
 
 
 class Sensor:
-    """Records from the moment it is made until `stop`."""
+    """Records from the moment it is made until `stop` or `close`."""
 
     def __init__(self, space: Namespace, interface: str) -> None:
         with space:
@@ -48,10 +48,14 @@ class Sensor:
 
     def stop(self) -> bytes:
         """Return the packets recorded, without the capture's header."""
+        self.close()
+        return b"".join(self._records)
+
+    def close(self) -> None:
+        """Stop recording; once is as good as twice."""
         self._stopped.set()
         self._thread.join()
         self._socket.close()
-        return b"".join(self._records)
 
     def _run(self) -> None:
         while not self._stopped.is_set():

@@ -17,6 +17,7 @@ from typing import Protocol
 
 from imdswatch.errors import UsageError
 from imdswatch.lab.imds import Request, Response, Service
+from imdswatch.redact import redact
 
 _CONNECTIONS = 64
 _LONGEST = 1 << 16
@@ -82,6 +83,7 @@ class Server:
         self._service, self._heard = service, heard
         self._lock = threading.Lock()  # the service and its listener are used by many threads
         self._room = threading.BoundedSemaphore(_CONNECTIONS)
+        self._closed = threading.Event()
         self._sockets = tuple(sockets)
         self._open: set[socket.socket] = set()
         for one in self._sockets:
@@ -89,6 +91,7 @@ class Server:
 
     def close(self) -> None:
         """Stop listening, and cut what is open."""
+        self._closed.set()
         with self._lock:
             ending = [*self._sockets, *self._open]
         for one in ending:
@@ -104,16 +107,8 @@ class Server:
                 client, _ = server.accept()
             except OSError:
                 self._room.release()
-                if server.fileno() < 0:
+                if self._closed.wait(0.05):  # else we are out of descriptors, say: others will be closed
                     return
-                try:
-                    server.getsockname()
-                    ended = not server.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-                except OSError:
-                    ended = True
-                if ended:
-                    return
-                time.sleep(0.05)  # out of file descriptors, say: others will be closed
                 continue
             with self._lock:
                 self._open.add(client)
@@ -159,9 +154,9 @@ class Server:
                         peer,
                         here,
                         request.method,
-                        request.target,
-                        request.headers.get("host", ""),
-                        request.headers.get("user-agent", ""),
+                        redact(request.target),
+                        redact(request.headers.get("host", "")),
+                        redact(request.headers.get("user-agent", "")),
                         response.status,
                         response.token,
                     )
