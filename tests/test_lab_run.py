@@ -221,6 +221,34 @@ def test_the_list_has_every_scenario_and_client() -> None:
     assert first == set(scenarios()) | set(inventory())
 
 
+def test_where_no_namespaces_may_be_made_it_says_so() -> None:
+    limit = "echo 0 > /proc/sys/user/max_net_namespaces"  # for those below this user namespace only
+    command = f"{limit} && exec {sys.executable} -m imdswatch lab run gratuitous-arp"
+    done = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "--mount-proc", "sh", "-c", command],
+        capture_output=True, text=True, timeout=60, env=ENVIRONMENT,
+    )  # fmt: skip
+    if "unshare:" in done.stderr.split("\n")[0] and "cannot rehearse" not in done.stderr:
+        pytest.skip("users may not make namespaces here")
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert done.stderr.startswith("cannot rehearse here: no namespaces (unshare: ")
+    assert done.stdout == ""
+
+
+@pytest.mark.usefixtures("stage")
+def test_without_nft_its_scenarios_are_skipped(tmp_path: Path) -> None:
+    if any(os.access(f"{folder}/nft", os.X_OK) for folder in ("/usr/sbin", "/sbin")):
+        pytest.skip("nft is here")
+    done = lab("dnat")
+    assert (done.returncode, "SKIPPED  there is no `nft`" in done.stdout) == (3, True)
+
+
+@pytest.mark.usefixtures("stage")
+def test_a_capture_that_cannot_be_kept_is_told() -> None:
+    done = lab("gratuitous-arp", "--keep", "/dev/full")
+    assert (done.returncode, "no space left on device" in done.stderr) == (2, True)
+
+
 # What is left when it is killed
 
 

@@ -29,6 +29,7 @@ from imdswatch.account import account_of
 from imdswatch.lab.config import ACCOUNTS, Config, load
 from imdswatch.lab.imds import Request, Service
 from imdswatch.lab.server import parse
+from imdswatch.probe.questions import Question, questionnaire
 
 ROOT = Path(__file__).parent.parent
 TTL = "X-aws-ec2-metadata-token-ttl-seconds"
@@ -129,6 +130,14 @@ def test_a_wrong_time_is_a_bad_request(served: Served, ttl: str | None) -> None:
 )
 def test_status_codes(served: Served, method: str, path: str, headers: dict[str, str], status: int) -> None:
     assert served.ask(method, path, **headers)[0].status == status
+
+
+@pytest.mark.parametrize(
+    "question", [one for one in questionnaire().aws if one.status], ids=lambda one: one.name
+)
+def test_it_answers_what_probe_expects_of_the_real_service(served: Served, question: Question) -> None:
+    headers = {**question.headers, **({TOKEN: served.token()} if question.token else {})}
+    assert served.ask(question.method, question.path, **headers)[0].status in question.status
 
 
 def test_a_token_through_a_proxy_is_refused(served: Served) -> None:

@@ -7,8 +7,9 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
+from io import RawIOBase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, cast
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import click
 
@@ -49,7 +50,7 @@ def _play(
     clients: Sequence[Client],
     options: dict[str, Any],
     out: TextIO,
-    keep: BinaryIO | None,
+    keep: RawIOBase | None,
 ) -> int:
     from imdswatch.lab.clients import Missing
     from imdswatch.lab.rehearse import perform, version
@@ -57,7 +58,7 @@ def _play(
 
     start, results, text = time.monotonic(), Counter[str](), options["form"] == "text"
     if keep is not None:
-        keep.write(HEADER)
+        _write(keep, HEADER)
     alone: set[str] = set()  # scenarios without a victim are played once, whoever the clients are
     for client in clients:
         told = version(stage, client, options["folder"])
@@ -82,8 +83,7 @@ def _play(
             lines = transcript.shown(performance) if text else (transcript.as_object(performance, told),)
             out.write("\n".join(lines) + ("\n\n" if text else "\n"))
             if keep is not None:
-                keep.write(performance.capture)
-                keep.flush()
+                _write(keep, performance.capture)
     seconds = time.monotonic() - start
     out.write(
         (transcript.total(results, seconds) if text else json.dumps(transcript.summary(results, seconds)))
@@ -92,8 +92,17 @@ def _play(
     return FOUND if results["failed"] else SKIPPED if results["skipped"] or not results else 0
 
 
-def _open(path: Path) -> BinaryIO:
+def _open(path: Path) -> RawIOBase:
     try:
-        return path.open("wb")
+        return path.open("wb", buffering=0)  # nothing is left to be written, and to fail, when it is closed
     except OSError as error:
         raise unwritable(error, str(path)) from error
+
+
+def _write(keep: RawIOBase, octets: bytes) -> None:
+    left = memoryview(octets)
+    try:
+        while left:
+            left = left[keep.write(left) or 0 :]
+    except OSError as error:
+        raise unwritable(error) from error

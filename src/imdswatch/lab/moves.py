@@ -30,6 +30,7 @@ _TABLES = """table ip lab {{
   }}
 }}
 """
+_PACKAGES = {"ip": "iproute2", "nft": "nftables"}
 
 
 class CannotPlay(Exception):
@@ -132,9 +133,7 @@ def advertise(play: Play, at: str) -> None:
 
 def translate(play: Play, to: str, port: int) -> None:
     """Have the router rewrite the endpoint to another address and port (nftables)."""
-    program = shutil.which("nft")
-    if program is None:
-        raise CannotPlay("no `nft` on PATH (Debian: nftables)")
+    program = _program("nft")
     process = play.stage.start(
         play.network["router"], [program, "-f", "-"], environment={}, stdin=subprocess.PIPE
     )
@@ -176,12 +175,7 @@ def harden(play: Play, block: str) -> None:
 
     The program itself writes them, below a root of our own; nothing on this machine is changed. `block`: routes or nft.
     """
-    need = {"routes": "ip", "nft": "nft"}[block]
-    program = shutil.which(
-        need, path=os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
-    )
-    if program is None:
-        raise CannotPlay(f"no `{need}` on PATH (Debian: {'iproute2' if need == 'ip' else 'nftables'})")
+    program = _program({"routes": "ip", "nft": "nft"}[block])
     root = WORK / f"host-{time.monotonic_ns()}"
     for name in (
         "etc/environment",
@@ -227,6 +221,16 @@ MOVES: Mapping[str, Callable[..., None]] = MappingProxyType(
         "harden": harden,
     }
 )
+
+
+def _program(name: str) -> str:
+    """Return where a program of the system is; an ordinary user's PATH may lack the folders for root."""
+    found = shutil.which(
+        name, path=os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
+    )
+    if found is None:
+        raise CannotPlay(f"there is no `{name}` (Debian: {_PACKAGES[name]})")
+    return found
 
 
 def _send(space: Namespace, frame: bytes) -> None:
