@@ -236,14 +236,6 @@ def test_where_no_namespaces_may_be_made_it_says_so() -> None:
 
 
 @pytest.mark.usefixtures("stage")
-def test_without_nft_its_scenarios_are_skipped(tmp_path: Path) -> None:
-    if any(os.access(f"{folder}/nft", os.X_OK) for folder in ("/usr/sbin", "/sbin")):
-        pytest.skip("nft is here")
-    done = lab("dnat")
-    assert (done.returncode, "SKIPPED  there is no `nft`" in done.stdout) == (3, True)
-
-
-@pytest.mark.usefixtures("stage")
 def test_a_capture_that_cannot_be_kept_is_told() -> None:
     done = lab("gratuitous-arp", "--keep", "/dev/full")
     assert (done.returncode, "no space left on device" in done.stderr) == (2, True)
