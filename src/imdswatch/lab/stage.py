@@ -47,7 +47,10 @@ def enter() -> Stage | int:
     for stream in (sys.__stdout__, sys.__stderr__):
         if stream is not None:
             stream.flush()
-    outside = kernel.identity()
+    try:
+        outside, parent = kernel.identity(), kernel.own_number()
+    except OSError as error:
+        raise Unavailable(f"/proc: {(error.strerror or str(error)).lower()}") from error
     heard, tell = os.pipe()
     caretaker = os.fork()
     if caretaker:
@@ -55,7 +58,8 @@ def enter() -> Stage | int:
         return _await(caretaker, heard)
     os.close(heard)
     try:
-        _leave()
+        _leave(parent)
+        parent = kernel.own_number()
         pid = os.fork()
     except OSError as error:
         os.write(tell, f"{error.filename or 'fork'}: {(error.strerror or str(error)).lower()}".encode())
@@ -64,7 +68,7 @@ def enter() -> Stage | int:
         os.close(tell)
         os._exit(_code(os.waitpid(pid, 0)[1]))
     try:
-        kernel.die_with_parent(signal.SIGKILL)
+        kernel.end_with(parent)
         _furnish()
         if kernel.identity() == outside:
             raise OSError(0, "the network is still the machine's own", "unshare")
@@ -92,9 +96,9 @@ def _await(caretaker: int, heard: int) -> int:
     return code
 
 
-def _leave() -> None:
+def _leave(parent: int) -> None:
     """Move this process out of what it shares with the machine; its next child is pid 1."""
-    kernel.die_with_parent(signal.SIGKILL)
+    kernel.end_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal tells our child as well
     try:
         kernel.unshare(_SPACES)
