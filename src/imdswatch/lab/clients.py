@@ -35,6 +35,7 @@ class Client:
     matches: str = ""
     imds: tuple[int, ...] = ()
     ipv6: bool = False
+    both: bool = False
     proxy: bool = False
     obeys: bool = False
 
@@ -70,6 +71,7 @@ def inventory() -> Mapping[str, Client]:
             matches=entry.get("is", ""),
             imds=tuple(entry["imds"]),
             ipv6=entry["ipv6"],
+            both=entry.get("both", False),
             proxy=entry["proxy"],
             obeys=entry["obeys"],
         )

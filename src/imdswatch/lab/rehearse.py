@@ -122,7 +122,7 @@ def perform(stage: Stage, scenario: Scenario, client: Client, folder: Path | Non
         tuple(play.heard),
         said,
         packets,
-        judge(scenario.expected(operation), findings),
+        judge(scenario.expected(client, operation), findings),
         findings,
         tuple(wrong),
         "",

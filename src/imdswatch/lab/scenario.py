@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -14,18 +14,23 @@ from imdswatch.lab.clients import Client
 
 SERVED = "served"
 """A stage in a scenario: credentials-served for who asks for credentials, answered for who asks for something else."""
+_PLACES = ("victim", "endpoint", "stage", "rules", "if")
 _CREDENTIALS = ("credentials", "direct", "v1", "instance")
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """One finding that must be there. What is not in `values` is not compared; `rules` must be among its rules."""
+    """One finding that must be there. What is not in `values` is not compared; `rules` must be among its rules.
+
+    `both`: only if the client asks both endpoints by itself.
+    """
 
     victim: str | None
     endpoint: str
     stage: str
     rules: tuple[str, ...] = ()
     values: Mapping[str, Any] = field(default_factory=dict)
+    both: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +65,9 @@ class Scenario:
             return f"it cannot ask for {' or '.join(self.asks)}"
         return ""
 
-    def expected(self, operation: str) -> tuple[Expected, ...]:
-        """Return the findings that must be there if the victim does this."""
-        return tuple(_for(one, operation) for one in self.expect)
+    def expected(self, client: Client, operation: str) -> tuple[Expected, ...]:
+        """Return the findings that must be there if a client does this."""
+        return tuple(_for(one, operation) for one in self.expect if client.both or not one.both)
 
 
 @cache
@@ -86,8 +91,9 @@ def scenarios() -> Mapping[str, Scenario]:
 
 
 def _expected(entry: Mapping[str, Any]) -> Expected:
-    rest = {key: value for key, value in entry.items() if key not in ("victim", "endpoint", "stage", "rules")}
-    return Expected(entry["victim"], entry["endpoint"], entry["stage"], tuple(entry.get("rules", ())), rest)
+    rest = {key: value for key, value in entry.items() if key not in _PLACES}
+    rules, both = tuple(entry.get("rules", ())), entry.get("if") == "both"
+    return Expected(entry["victim"], entry["endpoint"], entry["stage"], rules, rest, both)
 
 
 def _for(one: Expected, operation: str) -> Expected:
@@ -100,4 +106,4 @@ def _for(one: Expected, operation: str) -> Expected:
         stage = "credentials-served" if operation in _CREDENTIALS else "answered"
         if stage == "answered":
             values.pop("account", None)
-    return Expected(one.victim, one.endpoint, stage, one.rules, values)
+    return replace(one, stage=stage, values=values)
