@@ -65,7 +65,8 @@ class Sink:
         if not audited.tools:
             self._line("", "No AWS tool was found here.")
         counts = ", ".join(f"{audited.states[s]} {_SAID[s]}" for s in STATES if audited.states.get(s))
-        checks = f"; {audited.checks} checks not met" if audited.checks else ""
+        many = "check" if audited.checks == 1 else "checks"
+        checks = f"; {audited.checks} {many} not met" if audited.checks else ""
         gaps = f"; {audited.skipped} skipped" if audited.skipped else ""
         self._handle.write(f"{counts or 'nothing to judge'}{checks}{gaps}. {audited.seconds:.1f} s\n")
 
@@ -89,7 +90,7 @@ class Sink:
 
     def _check(self, check: Check) -> None:
         self._handle.write(
-            "\n" + self._styled(check.slug, _LEVELS[check.level]) + visible(f" {check.title}\n")
+            "\n" + self._styled(check.slug, _LEVELS[check.level]) + visible(f" {check.title}") + "\n"
         )
         self._line("because", check.why)
         self._evidence(check.evidence)
