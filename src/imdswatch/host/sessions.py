@@ -143,8 +143,8 @@ _WITHOUT_PAM = ("/etc/alpine-release", "/lib/apk/db", "/etc/openwrt_release")
 def _pam_lines(tree: Tree, services: tuple[str, ...]) -> list[list[str]]:
     """Return the arguments of each pam_env line of the services, included files read where they are included.
 
-    A root that says nothing of PAM (a backup of some folders, a stripped image) is taken for what nearly all distributions
-    are: pam_env reads /etc/environment. Alpine has no PAM as it is shipped, and its login does not read that file.
+    A root that says nothing of PAM (a backup of some folders, a stripped image) is taken for what most systems are:
+    pam_env reads /etc/environment. Alpine has no PAM as it is shipped, and its login does not read that file.
     """
     if not tree.is_folder("/etc/pam.d") and not any(tree.meta(path) for path in _WITHOUT_PAM):
         return [[]]
