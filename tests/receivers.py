@@ -227,7 +227,9 @@ Answer = Callable[[Post], tuple[int, dict[str, str]]]
 
 
 @contextmanager
-def webhook(answer: Answer, context: ssl.SSLContext | None = None) -> Iterator[tuple[int, list[Post]]]:
+def webhook(
+    answer: Answer, context: ssl.SSLContext | None = None, port: int = 0
+) -> Iterator[tuple[int, list[Post]]]:
     """Serve POST requests, and yield the port and what came."""
     got: list[Post] = []
 
@@ -252,7 +254,7 @@ def webhook(answer: Answer, context: ssl.SSLContext | None = None) -> Iterator[t
         def handle_error(self, request: Any, client_address: Any) -> None:
             pass
 
-    with Server(("127.0.0.1", 0), Handler) as server:
+    with Server(("127.0.0.1", port), Handler) as server:
         if context is not None:
             server.socket = context.wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import signal
+import socket
 import sqlite3
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -204,3 +211,66 @@ def test_no_secret_is_in_any_output(run: Run, tmp_path: Path, monkeypatch: pytes
     assert SECRET not in result.out + result.err
     assert not any(SECRET in path.name for path in tmp_path.iterdir())
     assert not any(SECRET.encode() in path.read_bytes() for path in tmp_path.iterdir())
+
+
+def test_a_watch_delivers_and_its_next_run_gives_what_was_left(tmp_path: Path) -> None:
+    log = tmp_path / "access.log"
+    shutil.copy(EXAMPLE, log)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        *(
+            sys.executable,
+            "-m",
+            "imdswatch",
+            "watch",
+            "--follow",
+            str(log),
+            "--from-start",
+            "--format",
+            "ndjson",
+        ),
+        *("--state", str(tmp_path / "state"), "--spool", str(tmp_path / "spool"), "--deliver-wait", "5s"),
+        *("--deliver", f"http://127.0.0.1:{port}/", "-o", str(tmp_path / "told")),
+    ]
+    environment = os.environ | {"PYTHONPATH": "src"}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as watch:
+        assert watch.stderr is not None
+        assert "does not take results, they wait: connection refused" in watch.stderr.readline()
+        until = time.monotonic() + 20
+        while not (tmp_path / "told").exists() and time.monotonic() < until:
+            time.sleep(0.05)
+        watch.kill()
+    told = [one for one in lines(tmp_path / "told") if one["type"] == "finding"]
+    assert told
+    with (
+        webhook(lambda _: (200, {}), port=port) as (_, posts),
+        subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as watch,
+    ):
+        until = time.monotonic() + 20
+        got: list[dict[str, Any]] = []
+        while len(got) < len(told) and time.monotonic() < until:
+            time.sleep(0.05)
+            got = [one["result"] for post in posts for one in json.loads(post.body)["data"]]
+        watch.send_signal(signal.SIGTERM)
+        assert watch.wait(20) == 0
+    for one in got:
+        one.pop("delivery_id")
+    assert [one for one in got if one["type"] == "finding"][: len(told)] == told
+
+
+def test_a_probe_delivers_each_verdict(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    with webhook(lambda _: (200, {})) as (port, posts):
+        arguments = ["probe", "--endpoint", "http://127.0.0.1:1", "--timeout", "1s", "-q"]
+        assert cli.invoke([*arguments, "--deliver", f"http://127.0.0.1:{port}/"]) in (0, 3)
+    capsys.readouterr()
+    kinds = [one["kind"] for post in posts for one in json.loads(post.body)["data"]]
+    assert kinds[0] == "verdict"
+    assert kinds[-1] == "summary"
+
+
+def test_a_spool_alone_is_wrong_usage(run: Run, tmp_path: Path) -> None:
+    result = run("scan", EXAMPLE, "--spool", str(tmp_path))
+    assert result.code == 2
+    assert "`--spool` without `--deliver`" in result.err

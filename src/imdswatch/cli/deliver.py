@@ -29,6 +29,9 @@ from imdswatch.finding import Finding, Skipped, Summary
 from imdswatch.report import escape, open_sink
 from imdswatch.verdict import Verdict
 
+_IN_MEMORY = 64_000_000
+"""Octets of results that wait for each receiver where there is no spool."""
+
 
 @contextmanager
 def delivering(options: dict[str, Any], sink: Any, live: bool) -> Iterator[Delivering]:
@@ -37,23 +40,30 @@ def delivering(options: dict[str, Any], sink: Any, live: bool) -> Iterator[Deliv
     if len({target.key for target in targets}) < len(targets):
         raise UsageError("two targets of `--deliver` are the same")
     limit = size(options["spool_limit"], "`--spool-limit`")
+    if options["spool"] is None:
+        limit = min(limit, _IN_MEMORY)
     folder = None if options["spool"] is None else folder_of_spools(options["spool"])
     tell = _silent if options["quiet"] else _warn
     if folder is None:
         tell("warning: without --spool, what a receiver does not take is lost when this program ends")
     else:
-        for name in left_over(folder, [target.key for target in targets]):
-            tell(f"warning: results wait in {folder} for a receiver that is not named now: {name}")
+        for name, waiting in left_over(folder, [target.key for target in targets]):
+            tell(f"warning: {waiting} results wait in {folder} for a receiver that is not named now: {name}")
     routes = [_route(target, folder, limit, tell) for target in targets]
-    bugs: list[BaseException | None] = []
-    earlier, threading.excepthook = threading.excepthook, lambda bug: bugs.append(bug.exc_value)
+    bugs: list[BaseException] = []
+    earlier, threading.excepthook = (
+        threading.excepthook,
+        lambda bug: bugs.append(bug.exc_value or RuntimeError("a courier died")),
+    )
     try:
-        yield Delivering(sink, routes, options, start=live)
+        made = Delivering(sink, routes, options, live, bugs)
+        yield made
+        for skipped in made.finish():  # live: the summary was written long ago
+            tell(f"warning: {skipped.source}: {skipped.reason}")
     finally:
         threading.excepthook = earlier
-    for bug in bugs:
-        if bug is not None:
-            raise bug
+    if bugs:
+        raise bugs[0]
 
 
 @dataclass(slots=True)
@@ -84,17 +94,24 @@ def _route(target: Target, folder: Path | None, limit: int, tell: Any) -> _Route
 
 
 class Delivering:
-    """A sink around another one. `undelivered` is how many places of trouble it told as Skipped at the end."""
+    """A sink around another one. `undelivered` is how many places of trouble there were at the end.
 
-    def __init__(self, sink: Any, routes: list[_Route], options: dict[str, Any], *, start: bool) -> None:
-        """Hand over nothing yet; `start` at once what an earlier run left, else with the first result: a scan forks."""
+    Live, what an earlier run left is delivered at once, `close` ends a round, and trouble is told when the program
+    ends. Else couriers start with the first result, since a scan forks its workers before that, and `close` waits for
+    the receivers, so that trouble stands in the report as Skipped.
+    """
+
+    def __init__(
+        self, sink: Any, routes: list[_Route], options: dict[str, Any], live: bool, bugs: list[BaseException]
+    ) -> None:
         self._sink, self._routes, self._wait = sink, routes, options["deliver_wait"]
+        self._live, self._bugs = live, bugs
         self._where = "memory" if options["spool"] is None else str(options["spool"])
         self._show = options["show_suppressed"]
         self._texts = {name: _Text(name) for name in {"ndjson", *(route.format for route in routes)}}
         self._started = self._finished = False
         self.undelivered = 0
-        if start:
+        if live:
             self._start()
 
     def finding(self, finding: Finding) -> None:
@@ -120,9 +137,9 @@ class Delivering:
         self._sink.verdict(verdict)
 
     def close(self, summary: Summary) -> None:
-        """Deliver the summary, wait for the receivers, and close the other sink with what remains undelivered."""
+        """Deliver the summary and close the other sink; where this is the end, with what could not be delivered."""
         self._deliver("close", summary)
-        for skipped in self.finish():
+        for skipped in [] if self._live else self.finish():
             self._sink.skipped(skipped)
         self._sink.close(replace(summary, skipped=summary.skipped + self.undelivered))
 
@@ -171,6 +188,8 @@ class Delivering:
         name = "summary" if kind == "close" else kind
         id = identity(name, exact, fingerprint)
         now = time.time()
+        if self._bugs:
+            raise self._bugs.pop(0)
         for route in self._routes:
             line = exact if route.format == "ndjson" else self._texts[route.format].of(kind, result)
             if route.courier.put(Message(id, name, now, _with_id(route.format, line, id), labels)):

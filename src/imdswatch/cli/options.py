@@ -105,6 +105,20 @@ def common(command: Callable[..., int]) -> Callable[..., int]:
             click.option(
                 "-o", "--output", type=click.Path(path_type=Path), metavar="PATH", help="Write here."
             ),
+            click.option("--show-suppressed", is_flag=True, help="List what the site file suppresses, too."),
+            click.option("--fail-on", type=click.Choice(STAGES), metavar="STAGE", help=FAIL_ON),
+            click.option("-q", "--quiet", is_flag=True, help="No progress, no warnings."),
+            click.option("-v", "--verbose", is_flag=True, help="Say more; show the trace of our own bugs."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def deliverable(command: Callable[..., int]) -> Callable[..., int]:
+    """Add the options of a command whose results can be delivered (`cli.deliver`)."""
+    for option in reversed(
+        (
             click.option(
                 "--deliver",
                 "deliver",
@@ -132,10 +146,6 @@ def common(command: Callable[..., int]) -> Callable[..., int]:
                 show_default=True,
                 help="How long to wait at the end for what is not delivered yet.",
             ),
-            click.option("--show-suppressed", is_flag=True, help="List what the site file suppresses, too."),
-            click.option("--fail-on", type=click.Choice(STAGES), metavar="STAGE", help=FAIL_ON),
-            click.option("-q", "--quiet", is_flag=True, help="No progress, no warnings."),
-            click.option("-v", "--verbose", is_flag=True, help="Say more; show the trace of our own bugs."),
         )
     ):
         command = option(command)

@@ -37,6 +37,10 @@ def sink_of(options: dict[str, Any], live: bool = False, *, append: bool = False
             show_suppressed=options["show_suppressed"],
             width=width,
         )
+        if options.get("spool") and not options["deliver"]:
+            raise UsageError(
+                "`--spool` without `--deliver`", help="name the receiver whose results wait there"
+            )
         if options.get("deliver"):
             from imdswatch.cli.deliver import delivering
 

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from imdswatch.cli.codes import FOUND, SKIPPED
-from imdswatch.cli.options import FAIL_ON, Day, Duration
-from imdswatch.cli.output import sink_of
+from imdswatch.cli.options import FAIL_ON, Day, Duration, deliverable
+from imdswatch.cli.output import sink_of, undelivered
 from imdswatch.cli.site import site_of
 from imdswatch.finding import STAGE_RANK, STAGES
 
@@ -34,6 +34,7 @@ FORMATS = ("text", "ndjson", "ocsf", "ecs")
 @click.option("--as-of", type=Day(), help="Day on which suppressions expire or not (default today, UTC).")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="PATH", help="Write here.")
+@deliverable
 @click.option("--show-suppressed", is_flag=True, help="List what the site file suppresses, too.")
 @click.option("--fail-on", type=click.Choice(STAGES), metavar="STAGE", help=FAIL_ON)
 @click.option("-q", "--quiet", is_flag=True, help="No warnings.")
@@ -59,4 +60,4 @@ def probe(**options: Any) -> int:
         found, skipped = deliver(
             planned, options["repeat"], sink, STAGE_RANK[options["fail_on"] or STAGES[0]]
         )
-    return FOUND if found else SKIPPED if skipped else 0
+    return FOUND if found else SKIPPED if skipped or undelivered(sink) else 0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imdswatch.cli.codes import FOUND, SKIPPED
-from imdswatch.cli.options import Day, Moment, Zone, common
+from imdswatch.cli.options import Day, Moment, Zone, common, deliverable
 from imdswatch.cli.output import refuse_to_overwrite, sink_of, undelivered
 from imdswatch.cli.site import site_of
 from imdswatch.errors import UsageError
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 )
 @click.argument("paths", nargs=-1, required=True, metavar="PATH... [-]")
 @common
+@deliverable
 @click.option("--schema", metavar="NAME", help="Read every record by this schema (else recognised).")
 @click.option("--since", type=Moment(), help="Only events from this time on; those without a time count.")
 @click.option("--until", type=Moment(), help="Only events up to this time.")

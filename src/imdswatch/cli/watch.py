@@ -15,7 +15,7 @@ import click
 
 from imdswatch.cli.codes import SKIPPED
 from imdswatch.cli.feeds import check, feeds_of, state_folder
-from imdswatch.cli.options import Day, Duration, Zone
+from imdswatch.cli.options import Day, Duration, Zone, deliverable
 from imdswatch.cli.output import show, sink_of, visible
 from imdswatch.cli.site import site_of
 from imdswatch.errors import UsageError
@@ -63,6 +63,7 @@ _FORMATS = ("text", "ndjson", "csv", "ocsf", "ecs")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Append here; may be rotated."
 )
+@deliverable
 @click.option("--show-suppressed", is_flag=True, help="List what the site file suppresses, too.")
 @click.option("-q", "--quiet", is_flag=True, help="No warnings.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the trace of our own bugs.")

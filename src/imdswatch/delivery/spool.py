@@ -16,6 +16,7 @@ import sqlite3
 import stat
 import threading
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from imdswatch.delivery.message import Message
@@ -146,9 +147,22 @@ def folder_of_spools(folder: Path) -> Path:
     return folder
 
 
-def left_over(folder: Path, keys: Sequence[str]) -> list[str]:
-    """Return the names of spools in a folder that belong to no target of this run, in order."""
-    return sorted(file.stem for file in folder.glob("*.spool") if file.stem not in keys)
+def left_over(folder: Path, keys: Sequence[str]) -> list[tuple[str, int]]:
+    """Return the spools in a folder that belong to no target of this run, and how many messages wait in each."""
+    found = []
+    for file in sorted(folder.glob("*.spool")):
+        if file.stem not in keys and (waiting := _count(file)):
+            found.append((file.stem, waiting))
+    return found
+
+
+def _count(file: Path) -> int:
+    try:
+        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as db:
+            [(number,)] = db.execute("SELECT count(*) FROM message")
+            return int(number)
+    except sqlite3.Error:
+        return 0  # no spool of ours
 
 
 def _opened(file: Path | None) -> sqlite3.Connection | None:
