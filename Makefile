@@ -33,7 +33,7 @@ check: check-static  ## format, lint, types, fast tests: before every commit
 	$(BIN)/python -m pytest -q -m "not slow"
 
 golden: $(VENV)/dev.stamp  ## write golden files and generated pages anew; review the diff by eye
-	IMDSWATCH_GOLDEN=1 $(BIN)/python -m pytest -q tests/test_report.py tests/test_typed_formats.py tests/test_export_sentinel.py tests/test_export_elastic.py tests/test_export_splunk.py tests/test_export_qradar.py tests/test_export_suricata.py
+	IMDSWATCH_GOLDEN=1 $(BIN)/python -m pytest -q tests/test_report.py tests/test_html.py tests/test_typed_formats.py tests/test_export_sentinel.py tests/test_export_elastic.py tests/test_export_splunk.py tests/test_export_qradar.py tests/test_export_suricata.py
 	$(MAKE) docs
 
 docs: $(VENV)/dev.stamp  ## generated pages: docs/rules.md, docs/schemas.md, docs/fields.md

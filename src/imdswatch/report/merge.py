@@ -21,7 +21,7 @@ import orjson
 
 from imdswatch.errors import UsageError
 from imdswatch.finding import CONFIDENCE_RANK, SEVERITY_RANK, STAGE_RANK, Evidence, Finding
-from imdswatch.report.ndjson import finding_document
+from imdswatch.report.ndjson import line as ndjson_line
 from imdswatch.report.readback import result
 
 OPEN = 20_000
@@ -84,7 +84,7 @@ class Merging:
             part = self._parts[at]
             if part is None:
                 part = self._parts[at] = tempfile.TemporaryFile(prefix="imdswatch-")  # noqa: SIM115  closed above
-            part.write(orjson.dumps(finding_document(finding)) + b"\n")
+            part.write(ndjson_line(finding).encode())
         except OSError as error:
             raise _full(error) from error
 

@@ -30,20 +30,23 @@ def endpoint(finding: Finding) -> str:
 
 
 def answerer(finding: Finding) -> str:
-    """Return what names the responder best: its MAC, NAT target, own address or gateway; empty if unknown or none."""
+    """Return what names the responder best; empty if it is unknown, or if nothing answered."""
     return next(answerers(finding), "")
 
 
 def answerers(finding: Finding) -> Iterator[str]:
     """Yield the name of each responder that has one, that of the highest stage first; none where nothing answered."""
     if STAGE_RANK.get(finding.stage, 0) >= _ANSWERED:
-        asked = endpoint(finding)
-        names = (_named(one, asked) for one in (finding.responder, *finding.responders))
+        names = map(responder, (finding.responder, *finding.responders))
         yield from dict.fromkeys(name for name in names if name)
 
 
-def _named(responder: Mapping[str, object], asked: str) -> str:
-    get = responder.get
+def responder(known: Mapping[str, object]) -> str:
+    """Return the name of a responder: its MAC, NAT target, address or gateway.
+
+    The endpoint's own address names nobody: whoever answers there has it.
+    """
+    get = known.get
     ip = str(get("ip") or "")
-    own = ip if ip not in (asked, address.split_port(asked)[0]) else ""
+    own = "" if ip in address.ENDPOINTS else ip
     return str(get("mac") or get("nat_ip") or own or get("gateway") or "")

@@ -44,11 +44,7 @@ class Sink:
     def finding(self, finding: Finding) -> None:
         """Write a finding; a suppressed one only if suppressed findings are shown."""
         if finding.suppressed_by is None or self._show_suppressed:
-            quick = _quick_line(finding)
-            if quick is None:
-                self._write(finding_document(finding))
-            else:
-                self._handle.write(quick)
+            self._handle.write(line(finding))
 
     def skipped(self, skipped: Skipped) -> None:
         """Write what could not be looked at."""
@@ -91,6 +87,14 @@ class Sink:
 
     def _write(self, document: Mapping[str, object]) -> None:
         self._handle.write(escape.json_line(orjson.dumps(document).decode()) + "\n")
+
+
+def line(finding: Finding) -> str:
+    """Return the line of a finding, with its line feed."""
+    quick = _quick_line(finding)
+    return (
+        escape.json_line(orjson.dumps(finding_document(finding)).decode()) + "\n" if quick is None else quick
+    )
 
 
 def _values(finding: Finding) -> dict[str, Any]:

@@ -190,8 +190,8 @@ def footer(summary: Summary) -> Html:
 
 
 def _worst(parties: Mapping[str, Party]) -> list[tuple[str, Party]]:
-    """Return parties worst first, then the one that met most hosts."""
-    return sorted(parties.items(), key=lambda one: (-one[1].stage, -len(one[1].victims), one[0]))
+    """Return parties worst first, of those the one that met most hosts; whom nobody names comes last."""
+    return sorted(parties.items(), key=lambda one: (not one[0], -one[1].stage, -len(one[1].victims), one[0]))
 
 
 def _fact(label: str, facts: Mapping[str, Iterable[str]], name: str) -> str:

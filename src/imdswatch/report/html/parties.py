@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from imdswatch.report import names
 from imdswatch.report.html.row import NUMBERS, TEXTS, Row
 
 _AT = {name: at for at, name in enumerate(TEXTS)}
@@ -70,9 +71,8 @@ class Parties:
         if (row.numbers[_STAGE] or 0) >= _ANSWERED:
             self._responder(row.texts[_AT["answerer"]], details.get("responder", {}), row, name)
             for other in details.get("responders", ()):
-                known = next((other[key] for key in ("mac", "nat_ip", "ip", "gateway") if key in other), "")
-                if known and known != row.texts[_AT["answerer"]]:
-                    self._responder(str(known), other, row, name)
+                if (known := names.responder(other)) and known != row.texts[_AT["answerer"]]:
+                    self._responder(known, other, row, name)
         if account := row.texts[_AT["account"]]:
             self._account(account, details["account"], row, name)
         for time in (row.numbers[_FIRST], row.numbers[_LAST]):

@@ -1,6 +1,6 @@
 // The page comes to life: filters above the table, chips for what cannot be chosen from a list, the address kept in step.
 
-const SLOW = 120; // milliseconds after the last key before a search begins
+const SLOW = 60; // milliseconds after the last key before a search begins
 
 function select(name, label, options) {
   const made = element('select', { id: `choose-${name}` }, element('option', { value: '' }, 'all'),

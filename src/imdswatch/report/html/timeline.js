@@ -16,7 +16,7 @@ const timeline = { place: null, whole: null, exact: null, width: 0 };
 
 // All findings with a time, in the window or not.
 function seenRows() {
-  return chosen(true).filter((row) => !Number.isNaN(columns.first[row]));
+  return (choice.window ? chosen(true) : table.rows).filter((row) => !Number.isNaN(columns.first[row]));
 }
 
 function extent(rows) {
@@ -273,10 +273,10 @@ function makeTimeline() {
   watchers.push((change) => {
     if ('sort' in change || waiting) return;
     waiting = true;
-    setTimeout(() => { // the table first: it is what was asked for
+    requestAnimationFrame(() => setTimeout(() => { // the table first: it is what was asked for
       waiting = false;
       drawTimeline();
-    });
+    }));
   });
   new ResizeObserver(() => {
     if (Math.abs(timeline.place.clientWidth - timeline.width) > 1) drawTimeline();
