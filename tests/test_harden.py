@@ -186,6 +186,8 @@ def test_on_ec2_it_only_shows(tmp_path: Path) -> None:
         (("--apply", "--revert"), "exclude each other"),
         (("--revert", "--only", "no-proxy"), "takes back everything"),
         (("--only", "magic"), "there is no remedy 'magic'"),
+        (("--only", "cloudwatch-on-premises"), "is for a person's hands"),
+        (("--apply", "-o", "/dev/null/x"), "cannot write the output"),
         (("--block", "routes"), "needs the program `ip`"),
     ],
 )

@@ -212,3 +212,48 @@ def test_who_may_not_see_the_rules_still_sees_the_files(root: Path) -> None:
     (applied, _), (shown, text) = got
     assert (applied, shown) == (0, 3)
     assert '"source":"the network block"' in text
+
+
+SYSTEMCTL = """#!/bin/sh
+# As much of systemctl as harden needs: says what it was asked, and runs the commands of the unit.
+echo "$*" >> {log}
+unit=/etc/systemd/system/$2
+case $1 in
+    restart) line='^ExecStart=' ;;
+    stop) line='^ExecStop=' ;;
+    *) exit 0 ;;
+esac
+test -f "$unit" || exit 5
+grep "$line" "$unit" | sed -e "s/$line-*//" > {log}.lines
+sh -e {log}.lines
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/usr/bin/systemctl"), reason="there is no systemctl to stand in for")
+@pytest.mark.parametrize("block", ["nft", "routes"])
+def test_where_systemd_runs_its_unit_makes_the_block(block: str, root: Path) -> None:
+    before = print_of(root / "etc")
+    log = root / "log"
+    (root / "systemctl").write_text(SYSTEMCTL.format(log=log), encoding="utf-8")
+    (root / "systemctl").chmod(0o755)
+
+    def play() -> object:
+        os.makedirs("/run/systemd/system")
+        subprocess.run(["mount", "--bind", root / "systemctl", "/usr/bin/systemctl"], check=True)
+        asking = clients()["http.client"]
+        got = [harden("--apply", "--block", block), sent(asking), harden("--apply", "--block", block)]
+        return [*got, harden("--revert"), sent(asking)]
+
+    got = apart(root, play)
+    assert isinstance(got, list)
+    applied, during, again, reverted, after = got
+    assert (applied[0], again[0], reverted[0]) == (0, 0, 0), got
+    assert (during, after > 0) == (0, True)
+    unit = "imdswatch-block.service"
+    assert log.read_text().splitlines() == [
+        "daemon-reload",
+        f"restart {unit}",
+        f"stop {unit}",
+        "daemon-reload",
+    ]
+    assert print_of(root / "etc") == before

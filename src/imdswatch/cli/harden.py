@@ -11,7 +11,7 @@ import click
 
 from imdswatch.cli.codes import FOUND, SKIPPED
 from imdswatch.cli.output import Output, handle_of, sink_of
-from imdswatch.errors import HostError, UsageError
+from imdswatch.errors import UsageError
 
 BLOCKS = ("nft", "routes", "none")
 EXPORTS = ("ansible", "shell", "dockerfile", "windows-registry", "windows-gpo")
@@ -66,12 +66,10 @@ def harden(**options: Any) -> int:
 
 
 def _harden(options: dict[str, Any]) -> int:
-    from imdswatch.edit import Note
     from imdswatch.finding import Summary
     from imdswatch.host.catalogue import catalogue
-    from imdswatch.host.harden import Hardener
-    from imdswatch.host.plan import chosen, plan, without
-    from imdswatch.host.tree import open_tree
+    from imdswatch.host.hardening import hardened
+    from imdswatch.host.plan import chosen
 
     started = time.monotonic()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was begun is taken back before the end
@@ -84,46 +82,27 @@ def _harden(options: dict[str, Any]) -> int:
             "this is an EC2 instance: its own tools need the metadata service that this would cut off",
             help="`--force` does it all the same; the EC2 API can switch the service off for the instance",
         )
-    with Hardener(open_tree(root), root, applied) as hardener:
-        notes = []
-        if applied and hardener.recover():
-            notes.append(Note("", "an earlier run was cut off; what it had done was taken back first"))
-        elif not applied and hardener.unfinished():
-            notes.append(Note("", "an earlier run was cut off: --apply begins anew, --revert takes it back"))
-        if on_ec2:
-            notes.append(Note("", "this is an EC2 instance: --apply refuses without --force"))
-        planned = plan(open_tree(root), known, remedies, options["block"])
-        obstacles = hardener.obstacles([one for one in planned.edits if one.optional or not applied])
-        planned = without(planned, obstacles)
-        try:
-            commands = hardener.commands(planned)
-        except HostError as error:
-            if applied:
-                raise
-            commands = ()  # who may not see the rules of the network may still see the files
-            planned = without(planned, {"the network block": f"cannot be looked at: {error.what}"})
-        if applied and (planned.edits or commands):
-            hardener.apply(planned.edits, commands, planned.block)
-    state = "applied" if applied else "needed"
-    with sink_of(options) as sink:
-        for edit in planned.edits:
+    with sink_of(options) as sink:  # an output that cannot be opened must not come after the changes
+        done = hardened(root, known, remedies, options["block"], apply=applied, on_ec2=on_ec2)
+        state = "applied" if applied else "needed"
+        for edit in done.edits:
             sink.edit(edit, state)
-        for command in commands:
+        for command in done.commands:
             sink.command(command, state)
-        for note in () if options["quiet"] else (*notes, *planned.notes):
+        for note in () if options["quiet"] else done.notes:
             sink.note(note)
-        for skipped in planned.skipped:
+        for skipped in done.skipped:
             sink.skipped(skipped)
         sink.close(
             Summary(
-                sources=planned.looked,
-                findings=len(planned.edits),
-                skipped=len(planned.skipped),
+                sources=done.looked,
+                findings=len(done.edits),
+                skipped=len(done.skipped),
                 seconds=time.monotonic() - started,
             )
         )
-    needed = bool(planned.edits or commands) and not applied
-    return FOUND if needed else SKIPPED if planned.skipped else 0
+    needed = bool(done.edits or done.commands) and not applied
+    return FOUND if needed else SKIPPED if done.skipped else 0
 
 
 def _export(options: dict[str, Any]) -> int:
@@ -144,13 +123,11 @@ def _export(options: dict[str, Any]) -> int:
 
 def _revert(options: dict[str, Any]) -> int:
     from imdswatch.finding import Summary
-    from imdswatch.host.harden import Hardener
-    from imdswatch.host.tree import open_tree
+    from imdswatch.host.hardening import reverted
 
     started = time.monotonic()
-    with Hardener(open_tree(options["root"]), options["root"], True) as hardener:
-        done = hardener.revert(options["force"])
     with sink_of(options) as sink:
+        done = reverted(options["root"], options["force"])
         for path in done.paths:
             sink.reverted(path, "reverted", "")
         for path, why in done.left.items():

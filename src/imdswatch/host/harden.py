@@ -25,6 +25,7 @@ from imdswatch.host.tree import Tree
 
 RULES = "/etc/imdswatch/block.nft"
 _SLUG = "block-endpoint"
+_UNITS = "/etc/systemd/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +70,21 @@ class Hardener:
         return any(not record.finished for record in self._journal.records())
 
     def commands(self, plan: Plan) -> tuple[Command, ...]:
-        """Return what would be run on the live host, nothing where the block stands and its files do."""
-        if not self._live or not plan.block:
+        """Return what is to be run on the live host once the files stand; raises HostError where that is unknown."""
+        if not self._live:
             return ()
-        parts = live.parts(plan.block, plan.programs, RULES)
-        changed = any(_SLUG in edit.slugs for edit in plan.edits)
-        if not changed and all(map(live.stands, parts)):
-            return ()
-        if live.has_systemd():
-            unit = ("systemctl", "restart", live.UNIT)
-            return tuple(Command(_SLUG, words) for words in (("systemctl", "daemon-reload"), unit))
-        return tuple(Command(_SLUG, part.make) for part in parts)
+        systemd = live.has_systemd()
+        found = []
+        units = [edit for edit in plan.edits if edit.path.startswith(_UNITS)]
+        if systemd and units:
+            found.append(Command(units[0].slugs[0], live.RELOAD))
+        if plan.block:
+            parts = live.parts(plan.block, plan.programs, RULES)
+            changed = any(_SLUG in edit.slugs for edit in plan.edits)
+            if changed or not all(map(live.stands, parts)):
+                words = [live.RESTART] if systemd else [part.make for part in parts]
+                found += [Command(_SLUG, one) for one in words]
+        return tuple(found)
 
     def recover(self) -> bool:
         """Take back a run that was cut off, and say whether there was one; raises HostError where it cannot be."""
@@ -112,7 +117,8 @@ class Hardener:
         try:
             with _errors():
                 entries = tuple(map(self._entry, edits))
-                record = self._journal.begin(entries, self._missing(edits), block if commands else "")
+                blocks = any(command.slug == _SLUG for command in commands)
+                record = self._journal.begin(entries, self._missing(edits), block if blocks else "")
                 for folder in record.folders:
                     self._place.make_folder(folder)
                 for entry in entries:
@@ -175,11 +181,11 @@ class Hardener:
                     )
             except OSError as error:
                 left[folder] = f"cannot be removed: {_reason(error)}"
-        if record.block and self._live and live.has_systemd():
+        if self._live and live.has_systemd() and any(path.startswith(_UNITS) for path in paths):
             try:
-                live.run(("systemctl", "daemon-reload"))
+                live.run(live.RELOAD)
             except HostError as error:
-                kept[live.UNIT] = f"is gone, but systemd does not know it yet: {error.what}"
+                kept["systemd"] = f"still has the units that were taken back: {error.what}"
         if not left:
             self._journal.drop(record)
         return Reverted(tuple(paths), left | kept, 1)

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from imdswatch.errors import HostError
 
 UNIT = "imdswatch-block.service"
+RELOAD = ("systemctl", "daemon-reload")
+RESTART = ("systemctl", "restart", UNIT)
 _FIRST = "169.254.169.254/32"
 _SECOND = "fd00:ec2::254/128"
 _SECONDS = 60

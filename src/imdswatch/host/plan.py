@@ -16,6 +16,7 @@ from imdswatch.errors import UsageError
 from imdswatch.finding import Skipped
 from imdswatch.host import assignments, cloudinit, jsonedit
 from imdswatch.host.catalogue import Catalogue, Remedy, Step
+from imdswatch.host.families import changes
 from imdswatch.host.tree import LIMIT, Kind, Tree
 
 PROGRAMS: Mapping[str, tuple[str, ...]] = {
@@ -57,6 +58,10 @@ def chosen(catalogue: Catalogue, only: tuple[str, ...], skip: tuple[str, ...]) -
     named: dict[str, str] = {}
     for word in (*only, *skip):
         slug = catalogue.slug_of(word)
+        if slug is None and word in changes():
+            raise UsageError(
+                f"{word!r} is for a person's hands", help=changes()[word].format(place="its file")
+            )
         if slug is None:
             raise UsageError(f"there is no remedy {word!r}", help=f"one of: {', '.join(catalogue.remedies)}")
         named[word] = slug

@@ -1,0 +1,75 @@
+"""One run of `imdswatch harden` on one root: plan what it lacks, and make it, or take back all that was made.
+
+The way in to `plan`, which decides, and `harden`, which does. Raises HostError, and then the root is as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from imdswatch.edit import Command, Edit, Note
+from imdswatch.errors import HostError
+from imdswatch.finding import Skipped
+from imdswatch.host.catalogue import Catalogue, Remedy
+from imdswatch.host.harden import Hardener, Reverted
+from imdswatch.host.plan import plan, without
+from imdswatch.host.tree import open_tree
+
+
+@dataclass(frozen=True, slots=True)
+class Hardened:
+    """What is lacking, or was made: edits, then commands; and what a person should know."""
+
+    edits: tuple[Edit, ...]
+    commands: tuple[Command, ...]
+    notes: tuple[Note, ...]
+    skipped: tuple[Skipped, ...]
+    looked: int
+
+
+def hardened(
+    root: Path,
+    catalogue: Catalogue,
+    remedies: tuple[Remedy, ...],
+    block: str | None,
+    *,
+    apply: bool,
+    on_ec2: bool = False,
+) -> Hardened:
+    """Return what a root lacks, and with `apply` make it, too; `block` None chooses what the host has."""
+    with Hardener(open_tree(root), root, apply) as hardener:
+        notes = tuple(_notes(hardener, apply, on_ec2))
+        planned = plan(open_tree(root), catalogue, remedies, block)
+        # One of many files may be left out of the work; without one that is needed it does not begin.
+        planned = without(planned, hardener.obstacles(_may_be_left(planned.edits, apply)))
+        try:
+            commands = hardener.commands(planned)
+        except HostError as error:
+            if apply:
+                raise
+            commands = ()  # who may not see the rules of the network may still see the files
+            planned = without(planned, {"the network block": f"cannot be looked at: {error.what}"})
+        if apply and (planned.edits or commands):
+            hardener.apply(planned.edits, commands, planned.block)
+    return Hardened(planned.edits, commands, (*notes, *planned.notes), planned.skipped, planned.looked)
+
+
+def reverted(root: Path, force: bool) -> Reverted:
+    """Take back all that was made below a root; `force` also where somebody else changed it since."""
+    with Hardener(open_tree(root), root, True) as hardener:
+        return hardener.revert(force)
+
+
+def _notes(hardener: Hardener, apply: bool, on_ec2: bool) -> Iterator[Note]:
+    if apply and hardener.recover():
+        yield Note("", "an earlier run was cut off; what it had done was taken back first")
+    elif not apply and hardener.unfinished():
+        yield Note("", "an earlier run was cut off: --apply begins anew, --revert takes it back")
+    if on_ec2:
+        yield Note("", "this is an EC2 instance: --apply refuses without --force")
+
+
+def _may_be_left(edits: Sequence[Edit], apply: bool) -> list[Edit]:
+    return [edit for edit in edits if edit.optional or not apply]
