@@ -9,12 +9,15 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterator
+from typing import Any
 
 import click
 
 from imdswatch import __version__
 from imdswatch.cli import main
 
+# A command remembers its help option, by the names that the first context knows; --help has both.
+_SHOWN: dict[str, Any] = main.context_settings
 _CODES = (
     ("0", "Clean and complete; also where everything was suppressed."),
     ("1", "Something was found. --fail-on decides from which stage on that counts."),
@@ -34,7 +37,7 @@ def page() -> str:
 
 
 def _lines() -> Iterator[str]:
-    context = click.Context(main, info_name="imdswatch")
+    context = click.Context(main, info_name="imdswatch", **_SHOWN)
     yield '.\\" Made by docs/generate.py (make docs) from the commands. Do not edit.'
     yield f'.TH IMDSWATCH 1 "" "imdswatch {_text(__version__)}" "User Commands"'
     yield from (".SH NAME", f"imdswatch \\- {_text(_first(main)).rstrip('.')}")
@@ -59,7 +62,7 @@ def _commands(group: click.Group, context: click.Context) -> Iterator[str]:
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         assert command is not None
-        inner = click.Context(command, context, name)
+        inner = click.Context(command, context, name, **_SHOWN)
         usage = " ".join(command.collect_usage_pieces(inner))
         yield from (f".SS {_text(inner.command_path)} {_text(usage)}",)
         yield from _paragraphs(command.help or "")
