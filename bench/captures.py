@@ -73,6 +73,15 @@ def found(path: Path, findings: Path) -> tuple[int, int, bool]:
     return count, len(planted), right and count == len(planted)
 
 
+def dialogue(victim: bytes) -> Iterator[bytes]:
+    """Yield the frames of one dialogue, up to the one that serves credentials."""
+    tcp = _Tcp(victim, 40_000, _V4, 80, _IMPOSTOR)
+    yield from tcp.opened()
+    yield from tcp.sent(0, b"GET " + _ROLE + b" HTTP/1.1\r\nHost: 169.254.169.254\r\n\r\n")
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n" % len(_DOCUMENT)
+    yield from tcp.sent(1, head + _DOCUMENT)
+
+
 def _note(path: Path) -> Path:
     return path.with_name(path.name + ".truth.json")
 

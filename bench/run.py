@@ -23,6 +23,7 @@ from pathlib import Path
 import captures
 import checks
 import generate
+import live
 import pages
 import peers
 import table
@@ -276,6 +277,10 @@ class Bench:
         )
         yield from pages.in_browser(page)
 
+    def live(self) -> Iterator[Row]:
+        """A sensor on an interface: loss, cost and delay, beside tcpdump and Suricata."""
+        yield from live.rows(OUT)
+
     def memory(self) -> Iterator[Row]:
         """Peak memory of all that was measured before this, and of 100 MB."""
         path = self._logs(100 * MB)
@@ -312,6 +317,7 @@ SECTIONS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "start": Bench.start,
     "capture": Bench.capture,
     "report": Bench.report,
+    "live": Bench.live,
     "memory": Bench.memory,
 }
 
