@@ -295,7 +295,7 @@ def _lay() -> None:
 
 
 def _small(path: Path) -> Path:
-    """Write a capture of 100000 frames of 60 octets; one in a thousand is a SYN to the endpoint, of another host each."""
+    """Write a capture of 100000 frames of 60 octets; one in a thousand asks the endpoint, each of another host."""
     with path.open("wb") as out:
         out.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262_144, 1))
         for number in range(100_000):
