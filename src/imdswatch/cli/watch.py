@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imdswatch.cli.codes import SKIPPED
-from imdswatch.cli.feeds import check, feeds_of, state_folder
+from imdswatch.cli.feeds import check, feeds_of, live_feeds, resume, state_folder
 from imdswatch.cli.options import Day, Duration, Zone, deliverable
 from imdswatch.cli.output import show, sink_of, visible
 from imdswatch.cli.site import site_of
@@ -30,10 +30,17 @@ _FORMATS = ("text", "ndjson", "csv", "ocsf", "ecs")
 
 
 @click.command(
-    epilog="Examples: imdswatch watch --follow /var/log/squid/access.log | "
+    epilog="Examples: imdswatch watch --interface eth0 --user nobody | "
+    "imdswatch watch --follow /var/log/squid/access.log | "
     "imdswatch watch --follow /var/log --site site.toml --format ndjson -o findings.ndjson | "
     "imdswatch watch --status"
 )
+@click.option(
+    "--interface", multiple=True, metavar="IF", help="A network interface: span port, trunk, own link."
+)
+@click.option("--all-http", is_flag=True, help="Look at every packet: proxies, NAT and any port; costs more.")
+@click.option("--processes", is_flag=True, help="Name the process of this machine that asked.")
+@click.option("--user", metavar="NAME", help="Become this user once everything is open.")
 @click.option("--follow", multiple=True, metavar="PATH", help="A log, or a folder of logs, as they grow.")
 @click.option(
     "--from-start", is_flag=True, help="Of a path that was not followed before, read what is there already."
@@ -68,10 +75,11 @@ _FORMATS = ("text", "ndjson", "csv", "ocsf", "ecs")
 @click.option("-q", "--quiet", is_flag=True, help="No warnings.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the trace of our own bugs.")
 def watch(**options: Any) -> int:
-    """Watch logs as they grow: a finding is told when it is new, when it becomes graver, and once an interval.
+    """Watch interfaces, and logs as they grow.
 
-    What was read and found is remembered over restarts, so nothing is lost and nothing is told under another name.
-    SIGHUP loads site, rules and schemas anew; SIGTERM and SIGINT end the watch in good order, with exit code 0.
+    A finding is told when it is new, when it becomes graver, and once an interval. What was read and found is
+    remembered over restarts, so nothing is lost and nothing is told under another name. SIGHUP loads site, rules
+    and schemas anew; SIGTERM and SIGINT end the watch in good order, with exit code 0.
     """
     options["state"] = options["state"] or state_folder()
     if options["status"]:
@@ -87,14 +95,19 @@ def watch(**options: Any) -> int:
         from imdswatch.watch.library import Library
         from imdswatch.watch.state import State
 
+        judgement = Judgement(chosen)
         form = "lines" if options["form"] == "text" else options["form"]
-        with _metrics(options) as status, sink_of({**options, "form": form}, live=True, append=True) as sink:
+        with (
+            live_feeds(options, judgement) as live,
+            _metrics(options) as status,
+            sink_of({**options, "form": form}, live=True, append=True) as sink,
+        ):
             state = State(options["state"])
             try:
+                resume(live, state)
                 library = Library(dict(state.logs()), forgotten=bool(state.set_aside))
-                judgement = Judgement(chosen)
                 run = Watch(
-                    feeds_of(options, judgement, library),
+                    [*live, *feeds_of(options, judgement, library)],
                     judgement,
                     library,
                     state,

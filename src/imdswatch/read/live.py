@@ -128,7 +128,7 @@ class Live:
             return  # gone again, or not ready yet
         assert self._gone is not None
         self._told.append(
-            Skipped(self.name, _span(self._gone, time.time()), "the interface was away; nothing was seen")
+            Skipped(self.name, span(self._gone, time.time()), "the interface was away; nothing was seen")
         )
         self._gone, self._clean = None, time.time()
 
@@ -151,7 +151,7 @@ class Live:
         since, drops, packets = self._dropping
         self._dropping = None
         reason = f"the kernel dropped {drops} of {packets} packets: they came faster than they were read"
-        self._told.append(Skipped(self.name, _span(since, until), reason))
+        self._told.append(Skipped(self.name, span(since, until), reason))
 
     def close(self) -> list[Skipped]:
         """Give the interface back; return what could not be looked at and was not told yet."""
@@ -162,7 +162,7 @@ class Live:
         if self._dropping is not None:
             self._tell_drops(time.time())
         if self._gone is not None:
-            self._told.append(Skipped(self.name, _span(self._gone, time.time()), "the interface was away"))
+            self._told.append(Skipped(self.name, span(self._gone, time.time()), "the interface was away"))
             self._gone = None
         told, self._told = self._told, []
         return told
@@ -183,5 +183,6 @@ def moment(when: float) -> str:
     return datetime.fromtimestamp(when, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _span(since: float, until: float) -> str:
+def span(since: float, until: float) -> str:
+    """Return two times as people and machines read them."""
     return f"from {moment(since)} to {moment(until)}"

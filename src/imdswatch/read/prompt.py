@@ -123,6 +123,11 @@ class Prompt:
             found += self._finally(dialogues.expire(self._time + now - self._came, SILENT))
         return found
 
+    @property
+    def waits(self) -> bool:
+        """Whether something is to be told soon, so that `tick` should not be long in coming."""
+        return bool(self._soon or self._later)
+
     def end(self) -> list[Observed]:
         """Return what is left, and begin anew."""
         found = self._finally(self._dialogues.end())

@@ -69,6 +69,11 @@ class Following(Selection):
             if self._due and self._due[0][1] is gone:  # all that it could be joined with has come long ago
                 yield from self._settled()
 
+    @property
+    def waits(self) -> bool:
+        """Whether pieces are to be joined, so that `settle` should not be long in coming."""
+        return bool(self._due)
+
     def settle(self, now: float) -> Iterator[Frame]:
         """Join pieces of requests that came long enough ago; yield what can matter because of it."""
         while self._due and now - self._due[0][0] >= SETTLED:

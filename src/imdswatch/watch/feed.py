@@ -45,6 +45,12 @@ class Feed(Protocol):
     def tick(self, now: float) -> None:
         """Let time pass: dialogues time out, interfaces come back, files rotate. `now` is monotonic seconds."""
 
+    def due(self) -> float | None:
+        """Return the seconds after which it wants to be asked though nothing came; None: some time."""
+
+    def finish(self, outcome: Outcome) -> None:
+        """Judge what only the end shows: nothing more will be read."""
+
     def counts(self) -> Counts:
         """Return what was seen so far."""
 

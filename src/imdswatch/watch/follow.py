@@ -120,6 +120,13 @@ class Follow:
     def tick(self, now: float) -> None:
         """Do nothing: time passes when it is read."""
 
+    def due(self) -> float | None:
+        """Return None: a log says when it has grown, or is asked some time."""
+        return None
+
+    def finish(self, outcome: Outcome) -> None:
+        """Leave what is there to the next start, which goes on where this one ended."""
+
     def counts(self) -> Counts:
         """Return what was read, and how much is there unread, partial lines included."""
         lag = sum(max(0, tail.size - tail.content.offset) for tail in self._tails.values())

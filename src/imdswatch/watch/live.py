@@ -15,7 +15,7 @@ from imdswatch.address import ENDPOINTS
 from imdswatch.event import complete
 from imdswatch.finding import Skipped
 from imdswatch.read.bpf import Instruction
-from imdswatch.read.live import Live
+from imdswatch.read.live import Live, span
 from imdswatch.read.observed import Observed
 from imdswatch.read.prompt import Prompt
 from imdswatch.read.recent import Recent
@@ -32,6 +32,7 @@ from imdswatch.wire.frame import Frame
 
 RING = 64 << 20
 """Octets of the ring of an interface: a tenth of a second at 5 Gbit/s."""
+_SHORT = 0.01
 _READS = 4  # of the ring at one turn, so that other feeds have theirs
 _MOST_FILTERED, _MOST_SEARCHED = 64, 256
 """Hosts with served credentials whose use of them is looked for, by the kernel's filter and by the search."""
@@ -155,6 +156,15 @@ class LiveFeed:
         self._observed += self._prompt.tick(now)
         self._skipped += self._live.check(now)
 
+    def resume(self, since: float) -> None:
+        """Say that nobody looked since then: a watch ended, or was killed."""
+        self._skipped.append(Skipped(self.name, span(since, time.time()), "no sensor was running"))
+
+    def due(self) -> float | None:
+        """Return when dialogues or the search are to be looked after again."""
+        waits = self._prompt.waits or (self._following is not None and self._following.waits)
+        return _SHORT if waits or self._observed or self._skipped else None
+
     def finish(self, outcome: Outcome) -> None:
         """Judge what only the end shows: nothing more is read."""
         if self._following is not None:
@@ -162,6 +172,8 @@ class LiveFeed:
             for frame in self._following.settle(now):
                 self._take(outcome, self._prompt.push(frame, now))
         self._take(outcome, self._prompt.end())
+        for one in self._live.close():
+            outcome.skip(one)
 
     def counts(self) -> Counts:
         """Return what was seen so far."""

@@ -109,7 +109,7 @@ class Watch:
             if self._wishes.reload:
                 self._wishes.reload = False
                 self._reload()
-            busy = self._round(now, again=now >= retry_at)
+            busy = self._round(now, again=now >= retry_at, last=stopping)
             if self._ledger.trouble or self._ledger.mute:
                 retry_at = now + RETRY if now >= retry_at else retry_at
                 summary_at = min(summary_at, retry_at) if self._ledger.mute else summary_at
@@ -131,12 +131,14 @@ class Watch:
             feed.close()
         return self._summary()
 
-    def _round(self, now: float, *, again: bool) -> bool:
+    def _round(self, now: float, *, again: bool, last: bool) -> bool:
         """Let every feed judge what came, tell and keep it; return whether there was anything."""
         outcome = Outcome(Incidents())
         for feed in self._feeds:
             feed.tick(now)
             feed.read(outcome)
+            if last:
+                feed.finish(outcome)
         places = list(outcome.skipped)
         if outcome.more_skipped:
             places.append(Skipped("", "", f"{outcome.more_skipped} more places could not be read"))
@@ -255,5 +257,6 @@ class Watch:
             number = feed.fileno()
             if number is not None:
                 poll.register(number, select.POLLIN)
-        poll.poll(TICK * 1000)
+        wanted = [due for feed in self._feeds if (due := feed.due()) is not None]
+        poll.poll(min([TICK, *wanted]) * 1000)
         self._wishes.heard()

@@ -1,8 +1,9 @@
 """Give up what a sensor needs no more once its sockets are open: root, capabilities, and the way back to them.
 
-What stays is CAP_NET_RAW, so that an interface that comes back can be opened again, and with `--processes`
-CAP_SYS_PTRACE, without which /proc does not say which program another user runs. It is said to the kernel that this
-process and its children get no more than they have (no_new_privs, and an empty bounding set otherwise).
+What stays is CAP_NET_RAW, so that an interface that comes back can be opened again; with `--processes` CAP_SYS_PTRACE,
+without which /proc does not say which program another user runs; with `--follow` CAP_DAC_READ_SEARCH, for logs. It
+is said to the kernel that this process and its children get no more than they have (no_new_privs, and an empty
+bounding set otherwise).
 
 A filter of system calls is not set here: no Python library for it is kept up to date; the systemd unit has one
 (SystemCallFilter=). Call it before threads are started: capabilities belong to a thread. Sources: capabilities(7),
@@ -19,7 +20,7 @@ import struct
 
 from imdswatch.errors import UsageError
 
-CAP_NET_RAW, CAP_SYS_PTRACE = 13, 19
+CAP_DAC_READ_SEARCH, CAP_NET_RAW, CAP_SYS_PTRACE = 2, 13, 19
 _VERSION_3 = 0x20080522
 _PR_SET_KEEPCAPS, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 8, 24, 38, 47
 _CLEAR_ALL = 4

@@ -68,6 +68,13 @@ class ProcessFeed:
         for src, sport, dst, dport, found in self._sockets.read():
             self._askers.name(src, sport, dst, dport, found)
 
+    def due(self) -> float | None:
+        """Return when sockets are to be asked for again, where they cannot be traced."""
+        return None if self._sockets is None else _POLL
+
+    def finish(self, outcome: Outcome) -> None:
+        """There is nothing that only the end shows."""
+
     def of(self, src: str, sport: int, dst: str, dport: int) -> Asker | None:
         """Return who opened a connection, or None."""
         return self._askers.of(src, sport, dst, dport, time.monotonic())

@@ -1,0 +1,218 @@
+"""`imdswatch watch --interface` as a user runs it: in a namespace with a cable, until a signal ends it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import wires
+from commandline import command, environment, run
+from test_capture_paths import FOLDER
+
+pytestmark = wires.NEEDS_ROOT
+
+
+@pytest.fixture
+def cable() -> Iterator[None]:
+    with wires.namespace():
+        wires.lay()
+        yield
+
+
+class Watching:
+    """A watch that runs, and the results it has written so far."""
+
+    def __init__(self, folder: Path, *words: str) -> None:
+        self.results: list[dict[str, Any]] = []
+        arguments = [
+            "watch",
+            "--interface",
+            "out0",
+            "--state",
+            folder / "state",
+            "--format",
+            "ndjson",
+            *words,
+        ]
+        self._process = subprocess.Popen(
+            command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(), text=True
+        )
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+        self.until(self._listens)
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self.results.append(json.loads(line))
+
+    def _listens(self) -> bool:
+        """Its powers are given up once everything is open; what comes from then on waits in the ring."""
+        assert self._process.poll() is None, self.end()
+        status = Path("/proc", str(self.pid), "status").read_text()
+        return "NoNewPrivs:\t1" in status
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def until(self, holds: Callable[[], bool], seconds: float = 20.0) -> None:
+        end = time.monotonic() + seconds
+        while not holds():
+            assert time.monotonic() < end, self.results
+            time.sleep(0.02)
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        return [one for one in self.results if one["type"] == kind]
+
+    def stages(self) -> list[str]:
+        return [one["stage"] for one in self.of("finding")]
+
+    def end(self, number: int = signal.SIGTERM) -> tuple[int, str]:
+        """Send a signal; return the exit code and what was written to stderr."""
+        if self._process.poll() is None:
+            self._process.send_signal(number)
+        self._reader.join(20)
+        with self._process:
+            assert self._process.stderr is not None
+            said = self._process.stderr.read()
+        assert "Traceback" not in said, said
+        assert "bug" not in said, said
+        return self._process.wait(20), said
+
+
+def _frames(name: str) -> list[bytes]:
+    return [frame.data for frame in wires.pcap(FOLDER / "recorded" / f"{name}.pcap")]
+
+
+def test_from_the_wire_to_standard_output(cable: None, tmp_path: Path) -> None:
+    watching = Watching(tmp_path)
+    try:
+        began = time.monotonic()
+        wires.send(_frames("curl-v2"))
+        watching.until(lambda: "credentials-served" in watching.stages())
+        assert time.monotonic() - began < 5
+    finally:
+        code, said = watching.end()
+    assert (code, said) == (0, "")
+    finding = watching.of("finding")[-1]
+    assert finding["victim"]["ip"] == "10.20.1.10"
+    assert finding["evidence"][0]["source"] == "interface out0"
+    assert finding["evidence"][0]["position"].startswith("packet ")
+    (summary,) = watching.of("summary")
+    assert (summary["sources"], summary["records"], summary["skipped"]) == (1, 18 * 2, 0)
+
+
+def test_a_sensor_that_is_killed_says_from_when_to_when_it_was_blind(cable: None, tmp_path: Path) -> None:
+    first = Watching(tmp_path)
+    wires.send(_frames("curl-v2"))
+    first.until(lambda: "credentials-served" in first.stages())
+    first.end(signal.SIGKILL)
+    second = Watching(tmp_path)
+    try:
+        second.until(lambda: bool(second.of("skipped")))
+        wires.send(_frames("curl-v1"))
+        time.sleep(0.5)
+    finally:
+        assert second.end()[0] == 0
+    (gap,) = second.of("skipped")
+    assert gap["source"] == "interface out0"
+    assert gap["reason"] == "no sensor was running"
+    since, until = gap["position"].removeprefix("from ").split(" to ")
+    assert since < until
+    fingerprints = {one["fingerprint"] for one in first.of("finding") + second.of("finding")}
+    assert len(fingerprints) == 1
+
+
+def test_who_asked(cable: None, tmp_path: Path) -> None:
+    """A process on this machine is named, with its pid, user and control group."""
+    from pyroute2 import IPRoute
+
+    with IPRoute() as net:
+        index = net.link_lookup(ifname="out0")[0]
+        net.addr("add", index=index, address="10.20.1.10", prefixlen=24)
+        net.route("add", dst="169.254.169.254/32", oif=index)
+        net.neigh("add", dst="169.254.169.254", lladdr="02:00:00:00:00:01", ifindex=index)
+    watching = Watching(tmp_path, "--processes")
+    try:
+        if any(one["source"] == "processes" for one in watching.of("skipped")):
+            pytest.skip("tracing is not allowed here")
+        tool = "import socket; s = socket.socket(); s.settimeout(1); s.connect_ex(('169.254.169.254', 80))"
+        client = subprocess.Popen(["python3", "-I", "-c", tool])
+        watching.until(lambda: bool(watching.stages()))
+        client.wait()
+    finally:
+        assert watching.end()[0] == 0
+    finding = watching.of("finding")[0]
+    assert finding["stage"] == "attempted"
+    assert "python3" in finding["victim"]["process"]
+    assert f"pid {client.pid}, user root" in finding["evidence"][0]["excerpt"]
+
+
+def test_it_gives_up_what_it_does_not_need(cable: None, tmp_path: Path) -> None:
+    watching = Watching(tmp_path)
+    try:
+        status = Path("/proc", str(watching.pid), "status").read_text()
+        lines = dict(line.split(":\t", 1) for line in status.splitlines())
+        assert int(lines["CapEff"], 16) == int(lines["CapPrm"], 16) == 1 << 13
+        assert lines["NoNewPrivs"] == "1"
+        wires.cut("out0")  # and still it can open the interface again
+        wires.lay()
+        watching.until(lambda: len(watching.of("skipped")) == 2)
+        wires.send(_frames("curl-v1"))
+        watching.until(lambda: "credentials-served" in watching.stages())
+    finally:
+        assert watching.end()[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--interface", "out9"], "error: there is no interface out9"),
+        (["--interface", "x" * 400], "error: there is no interface xxx"),
+        (["--interface", "out0\n"], "error: there is no interface out0"),
+        (["--interface", ""], "error: there is no interface"),
+        (["--all-http"], "error: there is nothing to watch"),
+        (["--processes", "--follow", "/var/log"], "error: --processes says how to watch an interface"),
+        (["--interface", "lo", "--user", "nobody-of-this-name"], "error: there is no user nobody-of-this-name"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be(cable: None, tmp_path: Path, words: list[str], said: str) -> None:
+    done = run(tmp_path, "watch", "--state", tmp_path / "state", *words)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(said)
+
+
+def test_another_user(cable: None, tmp_path: Path) -> None:
+    """Everything is opened first; what is written afterwards is written by that user."""
+    tmp_path.chmod(0o777)
+    for folder in tmp_path.parents:
+        if not os.stat(folder).st_mode & 0o005:
+            folder.chmod(0o755)
+    try:
+        os.seteuid(65_534)
+        readable = os.access(os.__file__, os.R_OK, effective_ids=True)
+    finally:
+        os.seteuid(0)
+    if not readable:
+        told = run(
+            tmp_path, "watch", "--state", tmp_path / "state", "--interface", "out0", "--user", "nobody"
+        )
+        assert told.err.startswith("error: user nobody cannot read the modules of this program")
+        pytest.skip("another user cannot run this interpreter")
+    watching = Watching(tmp_path, "--user", "nobody")
+    try:
+        wires.send(_frames("curl-v1"))
+        watching.until(lambda: "credentials-served" in watching.stages())
+    finally:
+        assert watching.end()[0] == 0
+    assert (tmp_path / "state").stat().st_uid == 65534
