@@ -274,3 +274,33 @@ def test_a_spool_alone_is_wrong_usage(run: Run, tmp_path: Path) -> None:
     result = run("scan", EXAMPLE, "--spool", str(tmp_path))
     assert result.code == 2
     assert "`--spool` without `--deliver`" in result.err
+
+
+def test_a_watch_does_not_follow_what_it_delivers(tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    shutil.copy(EXAMPLE, logs / "access.log")
+    command = [
+        *(sys.executable, "-m", "imdswatch", "watch", "--follow", str(logs), "--from-start", "-q"),
+        *(
+            "--state",
+            str(tmp_path / "state"),
+            "--deliver",
+            f"file://{logs / 'delivered.ndjson'}",
+            "-o",
+            os.devnull,
+        ),
+    ]
+    with subprocess.Popen(command, env=os.environ | {"PYTHONPATH": "src"}) as watch:
+        until = time.monotonic() + 20
+        while not (logs / "delivered.ndjson").exists() and time.monotonic() < until:
+            time.sleep(0.05)
+        time.sleep(1)
+        before = len(lines(logs / "delivered.ndjson"))
+        time.sleep(1)
+        watch.send_signal(signal.SIGTERM)
+        assert watch.wait(20) == 0
+    found = lines(logs / "delivered.ndjson")
+    assert before > 0
+    assert len(found) == before + 1, "the summary, and no finding about findings"
+    assert found[-1]["type"] == "summary"

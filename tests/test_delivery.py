@@ -563,6 +563,19 @@ def test_secrets_of_a_target_are_never_shown(monkeypatch: pytest.MonkeyPatch, tm
     assert "FAKE" not in str(caught.value)
 
 
+def test_a_path_of_a_webhook_is_what_http_can_carry() -> None:
+    target = read_target("https://host/ü b/%41?x=ü&y=a%20b")
+    assert target.path == "/%C3%BC%20b/%41?x=%C3%BC&y=a%20b"
+
+
+def test_a_secret_that_no_header_can_carry_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEY", "Bearer FAKE-one\nFAKE-two")
+    channel = channel_to(read_target("http://127.0.0.1:1/#authorization-env=KEY"))
+    with pytest.raises(Undelivered) as caught:
+        channel.send([message(1)])
+    assert "FAKE" not in str(caught.value)
+
+
 def test_verification_cannot_be_turned_off() -> None:
     from imdswatch.delivery import tls
 

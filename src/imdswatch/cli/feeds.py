@@ -98,15 +98,20 @@ def feeds_of(options: dict[str, Any], judgement: Judgement, library: Library) ->
 
 def _ours(options: dict[str, Any]) -> Callable[[str], bool]:
     """Return what says whether a file is one that this watch writes: to follow it would have no end."""
+    from imdswatch.delivery.target import read_target
     from imdswatch.watch.library import related
 
-    folder = os.path.realpath(options["state"])
-    written = [os.path.realpath(path) for path in (options["output"], options["metrics_file"]) if path]
+    targets = map(read_target, options["deliver"])
+    files = [target.path for target in targets if target.scheme == "file"]
+    written = [
+        os.path.realpath(path) for path in (options["output"], options["metrics_file"], *files) if path
+    ]
+    folders = [os.path.realpath(path) for path in (options["state"], options["spool"]) if path]
 
     def ours(path: str) -> bool:
         where, name = os.path.split(path)
         where = os.path.realpath(where or ".")
-        if where == folder or where.startswith(folder + "/"):
+        if any(where == folder or where.startswith(folder + "/") for folder in folders):
             return True
         return any(os.path.dirname(one) == where and related(os.path.basename(one), name) for one in written)
 

@@ -17,7 +17,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from imdswatch.errors import UsageError
 
@@ -130,6 +130,8 @@ def read_target(text: str) -> Target:
         )
     web = scheme in ("http", "https")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "") if web else parts.path
+    if web:
+        path = quote(path, safe="/?%:@!$&'()*+,;=~-._")
     target = Target(scheme, parts.hostname or "", PORTS[scheme] if port is None else port, path)
     return _checked(target, parts.netloc, parts.fragment if web else parts.query)
 
