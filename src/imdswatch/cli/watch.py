@@ -171,6 +171,8 @@ def _metrics(options: dict[str, Any]) -> Iterator[Callable[[Status], None]]:
     from imdswatch.watch.metrics import Server, exposition, write_file
 
     server = Server(*_address(options["metrics_listen"])) if options["metrics_listen"] else None
+    if server is not None and not options["quiet"]:
+        _say(f"http://{server.shown}/metrics is served, port {server.port}")
     path: Path | None = options["metrics_file"]
     complained = ""
 
@@ -216,16 +218,14 @@ def _status(options: dict[str, Any]) -> int:
 
     values, held, running = read_status(options["state"])
     stages = {name: held.get(rank, 0) for rank, name in enumerate(STAGES)}
+    code = 0 if running else SKIPPED
     if options["form"] == "ndjson":
-        show(
-            json.dumps(
-                {"format": "imdswatch/1", "type": "status", "running": running, **values, "findings": stages}
-            )
-        )
-        return 0
+        head = {"format": "imdswatch/1", "type": "status", "running": running}
+        show(json.dumps({**head, **values, "findings": stages}))
+        return code
     try:
         status = Status.of(values) if values else None
     except ValueError:
         status = None
     show(visible(shown(status, stages, running=running, now=time.time())))
-    return 0 if running else SKIPPED
+    return code

@@ -172,10 +172,11 @@ class Follow:
     def _read(self, tail: Tail, outcome: Outcome, now: float) -> None:
         content = tail.content
         try:
-            quiet = now - tail.grown
-            final = quiet >= (GRACE if tail.rotated else PATIENCE) and tail.grown >= 0
+            rotated = tail.rotated is not None
+            quiet = now - max(tail.grown, tail.rotated or 0.0)
+            final = quiet >= (GRACE if rotated else PATIENCE) and tail.grown >= 0
             came = tail.read(outcome, now, final=final)
-            if came is Came.NOTHING and final and tail.rotated:
+            if came is Came.NOTHING and final and rotated:
                 self._library.ended(content)
                 self._drop(tail)
         except OSError as error:
@@ -214,7 +215,8 @@ class Follow:
                 del held[identity]
         for tail in self._tails.values():
             path = tail.content.path
-            tail.rotated = places.get(path) != tail.identity or _origin(path) in places.keys() - {path}
+            moved = places.get(path) != tail.identity or _origin(path) in places.keys() - {path}
+            tail.rotated = None if not moved else now if tail.rotated is None else tail.rotated
         if len(self._tails) > _OPEN:
             for tail in [one for one in self._tails.values() if now - one.grown > FINISHED][_OPEN // 2 :]:
                 self._drop(tail)

@@ -93,7 +93,7 @@ class Watch:
         self._feeds, self._judgement, self._library, self._state = tuple(feeds), judgement, library, state
         self._settings, self._wishes, self._outside = settings, wishes, outside
         self._ledger = Ledger(state, judgement, teller)
-        self._skipped = 0
+        self._skipped = self._reloads = 0
         self._trouble = self._mute = ""
         self._began, self._start = time.time(), time.monotonic()
 
@@ -177,10 +177,12 @@ class Watch:
             options = self._outside.reload()
         except ImdswatchError as error:
             self._outside.say(f"what was in force stays in force: {error}")
-            place = f"{error.file}:{error.line}" if error.line else error.file
-            self._skip(Skipped(place, "", f"not loaded, what was in force stays in force: {error.what}"))
+            position = f"line {error.line}" if error.line else ""
+            reason = f"not loaded, what was in force stays in force: {error.what}"
+            self._skip(Skipped(error.file, position, reason))
             return
         self._judgement.replace(options)
+        self._reloads += 1
         self._ledger.renumber(before.rules)
         self._ledger.renew()
 
@@ -225,6 +227,7 @@ class Watch:
             feeds=tuple(FeedStatus(feed.name, feed.counts()) for feed in self._feeds),
             findings={name: stages.get(rank, 0) for rank, name in enumerate(STAGES)},
             skipped=self._skipped,
+            reloads=self._reloads,
             trouble=tuple(filter(None, (self._trouble, self._mute))),
         )
 

@@ -49,7 +49,9 @@ def _lines(status: Status) -> Iterator[str]:
     yield from _metric(
         "imdswatch_last_record_time_seconds", "gauge", "The newest time in a judged record.", times
     )
-    stages = [({"stage": stage}, float(count)) for stage, count in status.findings.items()]
+    stages: list[tuple[dict[str, str], float]] = [
+        ({"stage": stage}, count) for stage, count in status.findings.items()
+    ]
     yield from _metric("imdswatch_findings", "gauge", "Findings that are remembered, by stage.", stages)
     yield from _metric(
         "imdswatch_skipped_total", "counter", "What could not be looked at.", [({}, status.skipped)]
@@ -112,6 +114,7 @@ class Server:
             reason = (getattr(error, "strerror", None) or str(error)).lower()
             raise UsageError(f"cannot listen for metrics on {host} port {port}: {reason}") from error
         self.port = self._server.server_address[1]
+        self.shown = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
         threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True).start()
 
     def close(self) -> None:

@@ -29,6 +29,7 @@ class Status:
     feeds: tuple[FeedStatus, ...]
     findings: Mapping[str, int]
     skipped: int
+    reloads: int = 0
     trouble: tuple[str, ...] = ()
 
     def to_json(self) -> str:

@@ -53,8 +53,8 @@ class Tail:
         self._library, self._judgement, self._tally = library, judgement, tally
         self.grown = -1.0
         """When it was last seen to grow, monotonic."""
-        self.rotated = False
-        """Its path leads to another file now, or to none."""
+        self.rotated: float | None = None
+        """Since when its path leads to another file, or to none, monotonic."""
         self.lost = False
         """It held more than was read when it was last looked at, and holds something else now."""
         self._begin()
