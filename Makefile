@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCKS := requirements.lock requirements-dev.lock
 
-.PHONY: sbom package delivery demo test check golden docs bench lock engines conformance fuzz clients lab clean check-static
+.PHONY: screenshots sbom package delivery demo test check golden docs bench lock engines conformance fuzz clients lab clean check-static
 
 $(VENV)/run.stamp: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "imdswatch needs Python 3.11 or newer")'
@@ -38,6 +38,9 @@ golden: $(VENV)/dev.stamp  ## write golden files and generated pages anew; revie
 
 docs: $(VENV)/dev.stamp  ## generated pages: docs/rules.md, docs/schemas.md, docs/fields.md
 	$(BIN)/python docs/generate.py
+
+screenshots: $(VENV)/dev.stamp  ## docs/pictures: the HTML report as Debian's Chromium shows it
+	$(BIN)/python docs/screenshots.py
 
 bench: $(VENV)/dev.stamp  ## speed and memory as ratios measured in one run
 	$(BIN)/python bench/run.py $(BENCH)

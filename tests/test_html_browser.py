@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,9 @@ from playwright.sync_api import Browser, Page, expect
 from chromium import VIEWS, open_page
 from imdswatch.finding import SEVERITIES, STAGES, Evidence, Finding
 from report_cases import SKIPPED, findings, make, written
+
+
+DOCS = Path(__file__).parents[1] / "docs"
 
 
 def write(folder: Path, found: list[Finding], **options: bool) -> Path:
@@ -187,7 +191,7 @@ def test_a_finding_opens_with_evidence_and_what_to_do(browser: Browser, cases: P
     pane.get_by_role("button", name="Next finding").click()
     assert "10.0.2.9: Something answered" in pane.inner_text()
     assert "line 823" in pane.inner_text()
-    pane.get_by_role("link", name="At stage answered").click()
+    pane.get_by_role("link", name="What to do at this stage").click()
     assert page.evaluate("location.hash") == "#runbook-answered"
     expect(pane).to_be_hidden()
 
@@ -361,6 +365,18 @@ def test_a_page_without_findings_is_a_page(browser: Browser, tmp_path: Path) -> 
     watched = open_page(browser, write(tmp_path, []))
     assert "No findings." in watched.page.inner_text("#findings")
     watched.check()
+
+
+def test_the_pictures_of_the_documentation_can_be_taken(browser: Browser, tmp_path: Path) -> None:
+    spec = importlib.util.spec_from_file_location("screenshots", DOCS / "screenshots.py")
+    assert spec is not None
+    assert spec.loader is not None
+    screenshots = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(screenshots)
+    screenshots.make_page(tmp_path / "report.html")
+    taken = screenshots.take(browser, tmp_path / "report.html", tmp_path)
+    assert {file.name for file in taken} == {file.name for file in (DOCS / "pictures").glob("*.png")}
+    assert all(file.read_bytes().startswith(b"\x89PNG") for file in taken)
 
 
 @pytest.mark.slow

@@ -56,7 +56,7 @@ function parts(row) {
   };
   return [
     remedy && element('p', { class: 'next' }, element('b', {}, 'Next: '), remedy, ' ',
-      element('a', { href: `#runbook-${STAGES[rank]}` }, `At stage ${STAGES[rank]}`)),
+      element('a', { href: `#runbook-${STAGES[rank]}` }, 'What to do at this stage')),
     list([
       ['seen', `${full.count}×, ${period(columns.first[row], columns.last[row])}`],
       ['cause', textOf('cause', row)],

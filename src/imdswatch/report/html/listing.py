@@ -73,7 +73,7 @@ def finding(row: Row) -> Html:
 
 
 def _runbook(rank: int) -> Html:
-    return tag("a", f"What to do at stage {STAGES[rank]}", href=f"#runbook-{STAGES[rank]}")
+    return tag("a", "What to do at this stage", href=f"#runbook-{STAGES[rank]}")
 
 
 def verdicts(found: list[Verdict], more: int) -> Html:

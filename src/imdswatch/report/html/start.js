@@ -33,7 +33,7 @@ function worded(name) {
 }
 
 function makeFilters() {
-  const search = element('input', { type: 'search', id: 'search', autocomplete: 'off', spellcheck: 'false', placeholder: 'address, MAC, host, account, path, file …' });
+  const search = element('input', { type: 'search', id: 'search', autocomplete: 'off', spellcheck: 'false', placeholder: 'address, MAC, account, file …' });
   let timer = 0;
   search.addEventListener('input', () => {
     clearTimeout(timer);
