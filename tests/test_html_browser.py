@@ -14,7 +14,6 @@ from chromium import VIEWS, open_page
 from imdswatch.finding import SEVERITIES, STAGES, Evidence, Finding
 from report_cases import SKIPPED, findings, make, written
 
-
 DOCS = Path(__file__).parents[1] / "docs"
 
 
