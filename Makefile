@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LOCKS := requirements.lock requirements-dev.lock
+CLIENTS := .cache/clients
 
-.PHONY: screenshots sbom package delivery demo test check golden docs bench lock engines conformance fuzz clients lab clean check-static
+.PHONY: screenshots sbom package delivery demo test check golden docs bench bench-audit truth lock engines conformance fuzz clients lab clean check-static
 
 $(VENV)/run.stamp: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "imdswatch needs Python 3.11 or newer")'
@@ -41,6 +42,12 @@ docs: $(VENV)/dev.stamp  ## generated pages: docs/rules.md, docs/schemas.md, doc
 
 screenshots: $(VENV)/dev.stamp  ## docs/pictures: the HTML report as Debian's Chromium shows it
 	$(BIN)/python docs/screenshots.py
+
+bench-audit: $(VENV)/dev.stamp  ## what an audit of a host of 200 000 files costs
+	$(BIN)/python bench/audit.py
+
+truth: $(VENV)/dev.stamp $(CLIENTS)/stamp  ## every host situation with every real client, in namespaces; writes docs/audit-truth.md
+	$(BIN)/python tests/host/truth.py $(CLIENTS)
 
 bench: $(VENV)/dev.stamp  ## speed and memory as ratios measured in one run
 	$(BIN)/python bench/run.py $(BENCH)
@@ -117,7 +124,6 @@ delivery: $(VENV)/dev.stamp  ## kill -9 of both sides at random moments over ten
 fuzz: .cache/fuzz/stamp  ## fuzz the readers of captures until ten million executions and no new edge in the last million
 	$(BIN)/python fuzz/run.py --record $(FUZZ)
 
-CLIENTS := .cache/clients
 LOCKED := tests/clients
 
 $(CLIENTS)/stamp: $(wildcard $(LOCKED)/*)

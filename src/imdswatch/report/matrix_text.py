@@ -89,9 +89,8 @@ class Sink:
             self._line("note", note)
 
     def _check(self, check: Check) -> None:
-        self._handle.write(
-            "\n" + self._styled(check.slug, _LEVELS[check.level]) + visible(f" {check.title}") + "\n"
-        )
+        head = self._styled(check.slug, _LEVELS[check.level])
+        self._handle.write(f"\n{head} {visible(check.title)}\n")
         self._line("because", check.why)
         self._evidence(check.evidence)
         if check.change is not None:
