@@ -236,7 +236,7 @@ def test_every_key_id_tells_its_account(account: str) -> None:
 
 
 def test_credentials_are_renewed_and_may_be_expired() -> None:
-    from imdswatch.lab.imds import credentials
+    from imdswatch.lab.tree import credentials
 
     def of(now: float, lifetime: int) -> tuple[float, float]:
         found = json.loads(credentials(Config(lifetime=lifetime), now))

@@ -9,21 +9,16 @@ dumps of real answers (a 401 of Server EC2ws: HTTP/1.0, Content-Length 343; user
 from __future__ import annotations
 
 import base64
-import json
 import re
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from email.utils import formatdate
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
-import yaml
-
 from imdswatch.lab.config import Config
+from imdswatch.lab.tree import START, Tree
 
 TOKEN, TTL = "x-aws-ec2-metadata-token", "X-Aws-Ec2-Metadata-Token-Ttl-Seconds"
 LONGEST = 21600
@@ -40,9 +35,6 @@ _REASONS = {
     200: "OK", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 405: "Not Allowed",
     417: "Expectation Failed",
 }  # fmt: skip
-_ROLES = re.compile(r"meta-data/iam/security-credentials(?P<extended>-extended)?(?:/(?P<role>[^/]+))?\Z")
-_IDENTITY = "dynamic/instance-identity/"
-_START = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +69,7 @@ class Service:
     def __init__(self, config: Config) -> None:
         self.config = config
         self._tokens: OrderedDict[str, float] = OrderedDict()
-        self._tree = _tree(config)
-        self._folders = {
-            path.rsplit("/", depth)[0] for path in self._tree for depth in range(1, path.count("/") + 1)
-        }
+        self._tree = Tree(config)
 
     def answer(self, request: Request, now: float) -> Response:
         """Return the response to a request at a time (epoch seconds)."""
@@ -112,14 +101,14 @@ class Service:
             given is not None and (left <= 0 or not self.config.v2)
         ):
             return reply(401)
-        body = self._document("/".join(path), now)
+        body = self._tree.document("/".join(path), now)
         if body is None:
             return reply(404)
         remaining = {TTL: str(left)} if given is not None else {}
         if path[1:] == ["user-data"]:
             kinds = {"Accept-Ranges": "bytes", "Content-Type": "application/octet-stream"}
             return reply(200, body, headers=kinds | remaining, version="1.0")
-        modified = {"Last-Modified": formatdate(_START, usegmt=True)}
+        modified = {"Last-Modified": formatdate(START, usegmt=True)}
         return reply(200, body, headers={"Accept-Ranges": "none", **modified, **remaining})
 
     def _token(self, request: Request, version: str, now: float, reply: Callable[..., Response]) -> Response:
@@ -173,143 +162,8 @@ class Service:
         )
         return Response(status, f"{head}\r\n".encode(), body, close, hop_limit, judged)
 
-    def _document(self, path: str, now: float) -> bytes | None:
-        """Return what a path holds, or None; `path` has no slash at either end."""
-        config = self.config
-        if not path:
-            return "\n".join(_data()["versions"]).encode()
-        version, _, below = path.partition("/")
-        if version not in _data()["versions"]:
-            return None
-        if below == "user-data":
-            return config.user_data.encode() or None
-        if config.role and (found := _ROLES.match(below)) and (config.extended or not found["extended"]):
-            if found["role"] is None:
-                return config.role.encode()
-            return (
-                credentials(config, now, extended=bool(found["extended"]))
-                if found["role"] == config.role
-                else None
-            )
-        if below == "meta-data/iam/info" and config.role:
-            return _profile(config, now)
-        if below in self._tree:
-            return self._tree[below].encode()
-        return self._listing(below)
-
-    def _listing(self, folder: str) -> bytes | None:
-        config = self.config
-        if not folder:
-            return "\n".join(["dynamic", "meta-data", *(["user-data"] if config.user_data else [])]).encode()
-        start = f"{folder}/"
-        names = {
-            path[len(start) :].partition("/")[0]: path.count("/", len(start)) > 0
-            for path in self._tree
-            if path.startswith(start)
-        }
-        if config.role and folder == "meta-data":
-            names["iam"] = True
-        if config.role and folder == "meta-data/iam":
-            names |= {"info": False, "security-credentials": True}
-        return "\n".join(name + "/" * below for name, below in sorted(names.items())).encode() or None
-
-
-def credentials(config: Config, now: float, *, extended: bool = False) -> bytes:
-    """Return the document of a role's credentials: fake ones, renewed five minutes before they expire."""
-    if config.code != "Success":
-        return _json(
-            {
-                "Code": config.code,
-                "Message": "EC2 cannot assume the role (simulated)",
-                "LastUpdated": _moment(now),
-            }
-        )
-    period = max(config.lifetime - 300, config.lifetime // 2, 1)
-    begun = now if config.lifetime <= 0 else _START + (now - _START) // period * period
-    account = {"AccountId": config.account} if extended else {}
-    return _json(
-        {
-            "Code": "Success",
-            "LastUpdated": _moment(begun),
-            "Type": "AWS-HMAC",
-            "AccessKeyId": config.access_key_id,
-            "SecretAccessKey": "FAKE/SECRET/NOT/REAL/FAKE/SECRET/NOT/REAL"[:40],
-            "Token": "FAKE-SESSION-TOKEN-NOT-REAL/" * 8,
-            "Expiration": _moment(begun + config.lifetime),
-            **account,
-        }
-    )
-
-
-def _profile(config: Config, now: float) -> bytes:
-    arn = f"arn:aws:iam::{config.account}:instance-profile/{config.role}"
-    return _json(
-        {
-            "Code": "Success",
-            "LastUpdated": _moment(now),
-            "InstanceProfileArn": arn,
-            "InstanceProfileId": "AIPAFAKEFAKEFAKEFAKE",
-        }
-    )
-
-
-def _tree(config: Config) -> dict[str, str]:
-    """Return all paths below a version that never change, and their texts."""
-    tree: dict[str, str] = {}
-    values = {name: getattr(config, name) for name in config.__slots__}
-    if config.identity == "signed":
-        published = files("imdswatch").joinpath("data/lab/identity")
-        texts = {
-            name: published.joinpath(name).read_text(encoding="utf-8")
-            for name in ("document", "signature", "rsa2048")
-        }
-        document = json.loads(texts["document"])
-        tree |= {_IDENTITY + name: text for name, text in texts.items()}
-        values |= {
-            "region": document["region"],
-            "availability_zone": document["availabilityZone"],
-            "instance_id": document["instanceId"],
-            "private_ip": document["privateIp"],
-        }
-    elif config.identity == "generated":
-        tree[_IDENTITY + "document"] = _json(
-            {
-                "accountId": config.account,
-                "architecture": "x86_64",
-                "availabilityZone": config.availability_zone,
-                "imageId": "ami-0fa4e0fa4e0fa4e00",
-                "instanceId": config.instance_id,
-                "instanceType": config.instance_type,
-                "pendingTime": _moment(_START),
-                "privateIp": config.private_ip,
-                "region": config.region,
-                "version": "2017-09-30",
-            }
-        ).decode()
-    for path, text in _data()["paths"].items():
-        tree[path.format(**values)] = text.format(**values)
-    tree |= config.paths
-    return {path: text for path, text in tree.items() if text}
-
-
-@cache
-def _data() -> dict[str, Any]:
-    found = yaml.load(
-        files("imdswatch").joinpath("data/lab/tree.yml").read_text(encoding="utf-8"), yaml.BaseLoader
-    )
-    assert isinstance(found, dict)
-    return found
-
 
 def _path(target: str) -> list[str]:
     """Return the segments of a path, however often slashes stand between them; a proxy's absolute form is one, too."""
     path = re.sub(r"\A[a-z]+://[^/?#]*", "", target, flags=re.IGNORECASE).partition("?")[0].partition("#")[0]
     return [segment for segment in path.split("/") if segment]
-
-
-def _json(value: Mapping[str, Any]) -> bytes:
-    return json.dumps(value, indent=2, separators=(",", " : ")).encode()
-
-
-def _moment(time: float) -> str:
-    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
