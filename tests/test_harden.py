@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from commandline import Done, run
-from host_roots import ROOTS, make, print_of
+from host_roots import IP, NFT, ROOTS, make, print_of
 
 DISABLED = "AWS_EC2_METADATA_DISABLED=true"
 WANTED = {
@@ -196,6 +197,20 @@ def test_a_mistake_is_told(words: tuple[str, ...], message: str, tmp_path: Path)
     done = harden(tmp_path, *words)
     assert (done.code, done.out) == (2, "")
     assert message in done.err
+
+
+@pytest.mark.skipif(
+    not all(map(os.path.exists, ("/usr/bin/systemd-analyze", NFT, IP))),
+    reason="needs systemd, nftables and iproute2",
+)
+@pytest.mark.parametrize("block", ["nft", "routes"])
+def test_systemd_finds_nothing_wrong_with_the_unit(block: str, tmp_path: Path) -> None:
+    root = make(tmp_path / "root", ROOTS["debian"])
+    assert harden(tmp_path, "--apply", "--block", block).code == 0
+    unit = root / "etc/systemd/system/imdswatch-block.service"
+    words = ["systemd-analyze", "verify", "--man=no", unit]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
 def test_two_runs_are_taken_back_in_turn(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """How `imdswatch harden` edits texts: each grammar held to who really reads it, and to what must not change.
 
 Oracles: a real shell for shell files, our own reading of pam_env and systemd written down as cases, `json` for JSON.
+Longer than most: four grammars, JSON and YAML, each with its table of cases.
 """
 
 from __future__ import annotations

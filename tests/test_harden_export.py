@@ -16,9 +16,8 @@ import yaml
 from commandline import run
 from host_namespace import NEEDED, apart, harden
 from host_roots import make, print_of
-from imdswatch.host.catalogue import catalogue
+from imdswatch.host.catalogue import catalogue, chosen
 from imdswatch.host.export import EXPORTS, export
-from imdswatch.host.plan import chosen
 
 ANSIBLE = os.environ.get("IMDSWATCH_ANSIBLE", "")
 SHELLCHECK = Path(sys.executable).parent / "shellcheck"

@@ -1,6 +1,7 @@
 """`imdswatch harden` where it cannot do what it should: links, folders, rights, other people's edits, damaged journals.
 
 Nothing may be half done: an error leaves the root as it was, to the bit; a revert leaves alone what others changed.
+Longer than most, because each of these situations needs its own setting up.
 """
 
 from __future__ import annotations
@@ -277,6 +278,18 @@ def test_an_edit_at_the_very_moment_undoes_all(tmp_path: Path, monkeypatch: pyte
     assert (root / "etc/systemd/system/imdswatch-block.service").read_text() == "theirs\n"
     (root / "etc/systemd/system/imdswatch-block.service").unlink()
     assert quiet(root, "--revert") == 0
+    assert print_of(root) == before
+
+
+def test_a_line_end_in_a_name_does_not_break_the_diff(tmp_path: Path) -> None:
+    odd = b"/etc/profile.d/\xff\n\x1b[31m.sh"
+    root = make(tmp_path / "root", {"/etc/profile.d/": ""})
+    (root / os.fsdecode(odd).lstrip("/")).write_text("export AWS_EC2_METADATA_DISABLED=0\n")
+    before = print_of(root)
+    done = run(tmp_path, "harden", "--root", root, "--apply", "-q")
+    assert done.code == 0
+    assert "\n--- a/etc/profile.d/\\udcff\\n\\x1b[31m.sh\n+++ b" in done.out
+    assert harden(tmp_path, "--revert").code == 0
     assert print_of(root) == before
 
 

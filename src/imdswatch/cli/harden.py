@@ -67,9 +67,8 @@ def harden(**options: Any) -> int:
 
 def _harden(options: dict[str, Any]) -> int:
     from imdswatch.finding import Summary
-    from imdswatch.host.catalogue import catalogue
+    from imdswatch.host.catalogue import catalogue, chosen
     from imdswatch.host.hardening import hardened
-    from imdswatch.host.plan import chosen
 
     started = time.monotonic()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was begun is taken back before the end
@@ -106,9 +105,8 @@ def _harden(options: dict[str, Any]) -> int:
 
 
 def _export(options: dict[str, Any]) -> int:
-    from imdswatch.host.catalogue import catalogue
+    from imdswatch.host.catalogue import catalogue, chosen
     from imdswatch.host.export import export
-    from imdswatch.host.plan import chosen
 
     if options["applied"] or options["reverted"] or options["form"] != "text":
         raise UsageError("`--export` goes without --apply, --revert and --format")

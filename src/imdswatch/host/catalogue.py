@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
+from imdswatch.errors import UsageError
+from imdswatch.host.families import changes
 from imdswatch.yamlfile import Table, load
 
 KINDS = ("assign", "correct", "whole", "json", "cloud", "bypass", "link")
@@ -81,6 +83,23 @@ def catalogue() -> Catalogue:
     """Return the remedies that this program knows."""
     text = files("imdswatch").joinpath("data/host/hardening.yml").read_text(encoding="utf-8")
     return parse(text, "data/host/hardening.yml")
+
+
+def chosen(catalogue: Catalogue, only: tuple[str, ...], skip: tuple[str, ...]) -> tuple[Remedy, ...]:
+    """Return the remedies that the command line asks for; raises UsageError for a slug that nobody knows."""
+    named: dict[str, str] = {}
+    for word in (*only, *skip):
+        slug = catalogue.slug_of(word)
+        if slug is None and word in changes():
+            raise UsageError(
+                f"{word!r} is for a person's hands", help=changes()[word].format(place="its file")
+            )
+        if slug is None:
+            raise UsageError(f"there is no remedy {word!r}", help=f"one of: {', '.join(catalogue.remedies)}")
+        named[word] = slug
+    wanted = {named[word] for word in only} or set(catalogue.remedies)
+    wanted -= {named[word] for word in skip}
+    return tuple(remedy for slug, remedy in catalogue.remedies.items() if slug in wanted)
 
 
 def parse(text: str, file: str) -> Catalogue:

@@ -1,6 +1,6 @@
 """One run of `imdswatch harden` on one root: plan what it lacks, and make it, or take back all that was made.
 
-The way in to `plan`, which decides, and `harden`, which does. Raises HostError, and then the root is as it was.
+The way in to `plan`, which decides, and `transaction`, which does. Raises HostError, and then the root is as it was.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from imdswatch.edit import Command, Edit, Note
 from imdswatch.errors import HostError
 from imdswatch.finding import Skipped
 from imdswatch.host.catalogue import Catalogue, Remedy
-from imdswatch.host.harden import Hardener, Reverted
 from imdswatch.host.plan import plan, without
+from imdswatch.host.transaction import Hardener, Reverted
 from imdswatch.host.tree import open_tree
 
 

@@ -1,7 +1,7 @@
 """The network block on the running host itself: which commands make it, and which take it away.
 
-Nothing here decides to run them: `harden` does, where the root is `/`. What stands is asked before anything is taken
-away, so a revert may come twice, or after a reboot. Sources: nft(8), ip-route(8), systemctl(1).
+Nothing here decides to run them: `transaction` does, where the root is `/`. What stands is asked before anything is
+taken away, so a revert may come twice, or after a reboot. Sources: nft(8), ip-route(8), systemctl(1).
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 `plan` reads a tree and changes nothing. A host that lacks nothing gets no edits, so applying twice changes nothing. The
 remedies work on the same draft one after the other: where two meet in a file, there is one edit. Never raises for what
-stands in the tree: what cannot be read or understood is a `Skipped`, what a person must decide a `Note`.
+stands in the tree: what cannot be read or understood is a `Skipped`, what a person must decide a `Note`. Longer than
+most, because each kind of step has its method here, beside the drafts that all of them share.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from imdswatch.errors import UsageError
 from imdswatch.finding import Skipped
 from imdswatch.host import assignments, cloudinit, jsonedit
 from imdswatch.host.catalogue import Catalogue, Remedy, Step
-from imdswatch.host.families import changes
 from imdswatch.host.tree import LIMIT, Kind, Tree
 
 PROGRAMS: Mapping[str, tuple[str, ...]] = {
@@ -51,23 +51,6 @@ class _Draft:
     link: bool = False
     mode: int = 0o644
     optional: bool = True
-
-
-def chosen(catalogue: Catalogue, only: tuple[str, ...], skip: tuple[str, ...]) -> tuple[Remedy, ...]:
-    """Return the remedies that the command line asks for; raises UsageError for a slug that nobody knows."""
-    named: dict[str, str] = {}
-    for word in (*only, *skip):
-        slug = catalogue.slug_of(word)
-        if slug is None and word in changes():
-            raise UsageError(
-                f"{word!r} is for a person's hands", help=changes()[word].format(place="its file")
-            )
-        if slug is None:
-            raise UsageError(f"there is no remedy {word!r}", help=f"one of: {', '.join(catalogue.remedies)}")
-        named[word] = slug
-    wanted = {named[word] for word in only} or set(catalogue.remedies)
-    wanted -= {named[word] for word in skip}
-    return tuple(remedy for slug, remedy in catalogue.remedies.items() if slug in wanted)
 
 
 def plan(tree: Tree, catalogue: Catalogue, remedies: tuple[Remedy, ...], block: str | None = None) -> Plan:

@@ -91,8 +91,9 @@ def diff(edit: Edit) -> Iterator[str]:
         yield f"+ → {edit.after.decode('utf-8', 'replace')}"
         return
     before, after = (_lines(data) for data in (edit.before or b"", edit.after))
-    old = "/dev/null" if edit.before is None else f"a{edit.path}"
-    for line in difflib.unified_diff(before, after, old, f"b{edit.path}", n=_AROUND, lineterm=""):
+    path = visible(edit.path)
+    old = "/dev/null" if edit.before is None else f"a{path}"
+    for line in difflib.unified_diff(before, after, old, f"b{path}", n=_AROUND, lineterm=""):
         text, unended, _ = line.partition(_UNENDED)
         yield text[:1] + _shown(text[1:])  # only now: what is cut may be all that differs
         if unended:

@@ -91,7 +91,7 @@ class Hardener:
         return self._roll_back(True)
 
     def _roll_back(self, ran: bool) -> bool:
-        """Take back what is not finished; `ran` says that commands may have been run for it."""
+        """Take back what is not finished; `ran` says that a command for the block came to its end, or may have."""
         found = False
         with _errors():
             self._journal.sweep()
@@ -99,8 +99,7 @@ class Hardener:
                 if record.finished:
                     continue
                 found = True
-                # A command that failed at once made nothing; asking what stands might fail for the same reason.
-                done = self._take_back(record if ran else replace(record, block=""), force=False)
+                done = self._take_back(record, force=False, sure=ran)
                 for path, why in done.left.items():
                     raise HostError(
                         f"a run was cut off, and this {why}",
@@ -126,7 +125,7 @@ class Hardener:
                         self._place.put(entry.path, entry.after, entry.beside, entry.before)
                 for command in commands:
                     live.run(command.words)
-                    ran = True
+                    ran = ran or command.slug == _SLUG
                 self._journal.finish(record)
                 finished = True
         finally:
@@ -146,7 +145,8 @@ class Hardener:
                 left.update(done.left)
         return Reverted(tuple(path for path in paths if path not in left), left, len(records))
 
-    def _take_back(self, record: Record, force: bool) -> Reverted:
+    def _take_back(self, record: Record, force: bool, sure: bool = True) -> Reverted:
+        """Take back one run; where the block is not `sure` to have been made, it may fail to be taken away, too."""
         place = self._place
         paths: list[str] = []
         left: dict[str, str] = {}
@@ -158,7 +158,8 @@ class Hardener:
             try:
                 live.undo(record.block, programs, RULES)
             except HostError as error:
-                left["the network block"] = f"may still stand: {error.what}"
+                if sure:
+                    left["the network block"] = f"may still stand: {error.what}"
         for entry in reversed(record.entries):
             parent = entry.path.rpartition("/")[0]
             try:
@@ -207,6 +208,8 @@ class Hardener:
 
     def _entry(self, edit: Edit) -> Entry:
         before = self._place.state(edit.path)
+        if (None if before is None else before.data) != edit.before:
+            raise FileExistsError(errno.EEXIST, "a file was changed by somebody else at this very moment")
         if before is None:
             new = State(edit.after, edit.link, 0o777 if edit.link else edit.mode)
             return Entry(edit.path, None, ours(new))
