@@ -137,6 +137,9 @@ lab: $(VENV)/dev.stamp $(CLIENTS)/stamp  ## every scenario with every client tha
 
 clients: $(CLIENTS)/stamp  ## real AWS clients for the rehearsal (installed, not started)
 
+soak: $(VENV)/dev.stamp  ## rotating logs under kill -9, against one scan of all of them; SOAK="--gigabytes 10 --between 30"
+	$(BIN)/python tests/watch_soak.py $(SOAK)
+
 lock: $(VENV)/dev.stamp  ## resolve the dependencies anew
 	$(BIN)/pip install --quiet pip-tools
 	$(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --strip-extras --allow-unsafe -o requirements.lock pyproject.toml

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from watching import Watching, last, scanned, squid
 
+_AHEAD = 300 << 20  # octets that may be unread before the writer waits
 KEPT = 40
 """Rotated files of a log; older ones are removed. A watch that is away for longer has lost them."""
 PATHS = (
@@ -61,12 +62,10 @@ class Growing:
         out = bytearray()
         for _ in range(lines):
             self.number += 1
-            hit = not self.noise or not chance.randrange(self.noise)
-            out += (
-                self.line(chance, self.number)
-                if hit
-                else squid(1.7e9 + self.number, "10.0.0.1", "/a", "example.com")
-            )
+            line = self.line(chance, self.number)
+            if self.noise and chance.randrange(self.noise):
+                line = line.replace(b"169.254.169.254", b"198.51.100.7").replace(b"/latest/", b"/images/")
+            out += line
         self._write(bytes(out), cut=chance.randrange(len(out)))
 
     def _write(self, data: bytes, cut: int = 0, *, ended: bool = True) -> None:
@@ -157,7 +156,7 @@ def logs(folder: Path, noise: int) -> list[Growing]:
         path.parent.mkdir(parents=True, exist_ok=True)
         truth.parent.mkdir(exist_ok=True)
         header = zeek_header if line is zeek_line else lambda number: b""
-        made.append(Growing(path, truth, line, rotation, header, 0 if line is zeek_line else noise))
+        made.append(Growing(path, truth, line, rotation, header, noise))
         made[-1].begin()
         path.touch()
     return made
@@ -189,6 +188,8 @@ def soak(
         turns = random.Random(seed + 1)
         end, due = time.monotonic() + seconds, time.monotonic() + every
         while time.monotonic() < end or (most and sum(one.truth.stat().st_size for one in growing) < most):
+            while watch.behind() > _AHEAD:
+                time.sleep(0.1)  # rotated files are kept for a while, not for ever
             for one in growing:
                 one.grow(turns, turns.randrange(1, lines))
             if time.monotonic() >= due:
@@ -213,9 +214,7 @@ def soak(
     calm = [0]
 
     def settled() -> bool:
-        status = watch.status()
-        behind = sum(feed["counts"]["lag"] for feed in status.get("feeds", ()))
-        calm[0] = calm[0] + 1 if not behind else 0
+        calm[0] = calm[0] + 1 if not watch.behind() else 0
         return calm[0] > 150  # three seconds, in which what was packed has come to rest
 
     watch.until(settled, patience)

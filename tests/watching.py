@@ -101,10 +101,14 @@ class Watching:
             assert time.monotonic() < end, f"never happened; {self.errors}"
             time.sleep(0.02)
 
-    def until_running(self) -> None:
+    def until_running(self, seconds: float = 30.0) -> None:
         """Wait until it has looked at everything once."""
         before = time.time()
-        self.until(lambda: self.status().get("at", 0.0) > before)
+        self.until(lambda: self.status().get("at", 0.0) > before, seconds)
+
+    def behind(self) -> int:
+        """Return how many octets were unread when it told last how it goes."""
+        return sum(feed["counts"]["lag"] for feed in self.status().get("feeds", ()))
 
     def status(self) -> dict[str, Any]:
         """Return what `--status` reads."""

@@ -16,7 +16,7 @@ import click
 from imdswatch.cli.codes import SKIPPED
 from imdswatch.cli.feeds import check, feeds_of, live_feeds, resume, state_folder
 from imdswatch.cli.options import Day, Duration, Zone, deliverable
-from imdswatch.cli.output import show, sink_of, visible
+from imdswatch.cli.output import refuse_to_overwrite, show, sink_of, visible
 from imdswatch.cli.site import site_of
 from imdswatch.errors import UsageError
 from imdswatch.finding import STAGES
@@ -85,6 +85,8 @@ def watch(**options: Any) -> int:
     if options["status"]:
         return _status(options)
     check(options)
+    for written in filter(None, (options["output"], options["metrics_file"])):
+        refuse_to_overwrite(options["follow"], written)
     from imdswatch.watch.loop import Outside, Settings, Watch, Wishes
 
     gc.set_threshold(100_000, 50, 1000)

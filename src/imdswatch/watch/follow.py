@@ -33,7 +33,7 @@ from imdswatch.watch.judgement import Judgement
 from imdswatch.watch.library import HEAD, Identity, Library, related, stem
 from imdswatch.watch.packed import Packed
 from imdswatch.watch.pieces import Tally
-from imdswatch.watch.tails import Came, Tail, carries, last_line_end
+from imdswatch.watch.tails import ROOM, Came, Tail, carries, last_line_end
 
 EVERY = 1.0
 """Seconds between two looks for new files."""
@@ -169,13 +169,13 @@ class Follow:
         self._records += outcome.lines - lines
         self._bytes += outcome.bytes - octets
 
-    def _read(self, tail: Tail, outcome: Outcome, now: float) -> None:
+    def _read(self, tail: Tail, outcome: Outcome, now: float, room: int = ROOM) -> None:
         content = tail.content
         try:
             rotated = tail.rotated is not None
             quiet = now - max(tail.grown, tail.rotated or 0.0)
             final = quiet >= (GRACE if rotated else PATIENCE) and tail.grown >= 0
-            came = tail.read(outcome, now, final=final)
+            came = tail.read(outcome, now, final=final, room=room)
             if came is Came.NOTHING and final and rotated:
                 self._library.ended(content)
                 self._drop(tail)
@@ -270,7 +270,7 @@ class Follow:
             if content.kind == "text" and not looks_multiline_json(head):
                 fd = self._plain(fd, head, found)
                 if fd < 0:
-                    self._read(self._tails[identity], outcome, now)
+                    self._read(self._tails[identity], outcome, now, HEAD)  # so that a copy of it is known
             elif content.kind in ("unread", "binary", "empty"):
                 self._resting[identity] = found.seen
                 if content.kind == "unread" or found.path == self._path:

@@ -71,8 +71,8 @@ class Tail:
         self.content = content
         self._begin()
 
-    def read(self, outcome: Outcome, now: float, *, final: bool = False) -> Came:
-        """Judge what whole lines there are, up to ROOM; with `final` the rest of a line, too."""
+    def read(self, outcome: Outcome, now: float, *, final: bool = False, room: int = ROOM) -> Came:
+        """Judge what whole lines there are, up to `room`; with `final` the rest of a line, too."""
         status, content = os.fstat(self.fd), self.content
         seen = status.st_size, status.st_mtime_ns
         self.lost = self.size > content.offset
@@ -86,7 +86,7 @@ class Tail:
             self._barren = content.offset
             return Came.NOTHING
         self._skip_padding(status.st_size)
-        end = self._end(status.st_size, final)
+        end = self._end(status.st_size, final, room)
         if content.offset < content.muted:
             end = min(end, content.muted)
         if end <= content.offset:
@@ -119,10 +119,10 @@ class Tail:
         if not content.offset and data.startswith(_BOM):
             content.offset = len(_BOM)
 
-    def _end(self, size: int, final: bool) -> int:
-        """Return up to where there are whole lines, at most ROOM or one line further."""
+    def _end(self, size: int, final: bool, room: int) -> int:
+        """Return up to where there are whole lines, at most `room` octets or one line further."""
         start = self.content.offset
-        limit = min(size, start + ROOM)
+        limit = min(size, start + room)
         at = limit
         self._barren = max(self._barren, start)
         while at > self._barren:
