@@ -19,6 +19,7 @@ import statistics
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ from table import Row
 HERE = Path(__file__).resolve().parent
 _CLONE_NEWNET = 0x40000000
 _FILTER = "host 169.254.169.254 or host fd00:ec2::254"
-FLOOD, MIX, RATE = 3_000_000, 600_000, 300_000
+FLOOD, MIX, RATE = 6_000_000, 600_000, 300_000
 TRIES = 60
 
 
@@ -182,28 +183,33 @@ def _flood(words: Sequence[str], path: Path, count: int, rate: float, read: Read
 
 
 class _running:
-    """A program at the far end, from when it listens until it is left."""
+    """A program at the far end, from when it listens until it is left; what it prints goes to a file, or a pipe."""
 
-    def __init__(self, words: Sequence[str]) -> None:
+    def __init__(self, words: Sequence[str], *, pipe: bool = False) -> None:
         env = {**os.environ, "PYTHONPATH": str(HERE.parent / "src")}
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115  closed when the program is left
+        output = subprocess.PIPE if pipe else self._output
         self._program = subprocess.Popen(
-            [*_urgent(), *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env
+            [*_urgent(), *words], stdout=output, stderr=subprocess.STDOUT, env=env
         )
 
     def __enter__(self) -> tuple[subprocess.Popen[bytes], Callable[[], str]]:
         end = time.monotonic() + 60
         while not _listens(self._program.pid) and time.monotonic() < end:
             time.sleep(0.05)
-        time.sleep(1.0)
+        time.sleep(2.5)  # what is left of the start, on a machine that is busy otherwise
         return self._program, self._printed
 
     def _printed(self) -> str:
-        return self._program.communicate(timeout=60)[0].decode(errors="replace")
+        self._program.wait(60)
+        self._output.seek(0)
+        return self._output.read().decode(errors="replace")
 
     def __exit__(self, *_: object) -> None:
         if self._program.poll() is None:
             self._program.kill()
-            self._program.wait()
+        with self._program, self._output:
+            pass
 
 
 def _listens(pid: int) -> bool:
@@ -222,8 +228,8 @@ def _urgent() -> list[str]:
 
 def _cpu(program: subprocess.Popen[bytes]) -> float:
     """Return the CPU seconds of a process and its threads so far."""
-    fields = Path(f"/proc/{program.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    threads = Path(f"/proc/{program.pid}/task").iterdir()
+    return sum(int((one / "schedstat").read_text().split()[0]) for one in threads) / 1e9
 
 
 # --- how late ---------------------------------------------------------------------------------------------------------
@@ -233,7 +239,7 @@ def _delays(out: Path) -> Iterator[Row]:
     """Measure from the packet that shows something to the line on standard output."""
     for mode in ((), ("--all-http",)):
         with (
-            _running(_watch(out, *mode)) as (program, _),
+            _running(_watch(out, *mode), pipe=True) as (program, _),
             socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as wire,
         ):
             wire.bind(("in0", 0))

@@ -10,6 +10,7 @@ import ctypes
 import os
 import socket
 import struct
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,6 +54,18 @@ def lay(near: str = "in0", far: str = "out0") -> None:
         net.link("add", ifname=near, kind="veth", peer={"ifname": far})
         for name in (near, far):
             net.link("set", index=net.link_lookup(ifname=name)[0], state="up", mtu=_MTU)
+    _works(near, far)
+
+
+def _works(*names: str) -> None:
+    """Wait until interfaces pass packets: the kernel notices a moment later that a cable is in."""
+    from pyroute2 import IPRoute
+
+    end = time.monotonic() + 10
+    with IPRoute() as net:
+        while {net.link("get", ifname=name)[0].get_attr("IFLA_OPERSTATE") for name in names} != {"UP"}:
+            assert time.monotonic() < end, "the cable does not work"
+            time.sleep(0.005)
 
 
 def switch(name: str, *, up: bool) -> None:
@@ -61,6 +74,8 @@ def switch(name: str, *, up: bool) -> None:
 
     with IPRoute() as net:
         net.link("set", index=net.link_lookup(ifname=name)[0], state="up" if up else "down")
+    if up and name not in ("lo", "tun0"):
+        _works(name)
 
 
 def cut(name: str) -> None:

@@ -87,7 +87,9 @@ class Connections:
         Dialogues learn of it, which they may: it is what happened.
         """
         if self._talks.get(talk.connection.number) is talk:
-            shown = deepcopy(talk, {id(talk.connection): talk.connection})
+            # Only parsers change when they are asked for what is left.
+            parsed = talk.parsers or talk.inner
+            shown = deepcopy(talk, {id(talk.connection): talk.connection}) if parsed else talk
             yield from self._rest(shown, finished=False, cut=cut)
 
     def end(self) -> Iterator[Observed]:

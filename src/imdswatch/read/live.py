@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from imdswatch.errors import UsageError
 from imdswatch.finding import Skipped
 from imdswatch.read.bpf import Instruction
-from imdswatch.read.ring import Captured, Ring, hardware
+from imdswatch.read.ring import BLOCK, Captured, Ring, hardware
 from imdswatch.read.sieve import ETHERNET, RAW
 
 Filter = Callable[[int], tuple[Instruction, ...]]
@@ -35,13 +35,13 @@ _LEFT = 0.05  # seconds in which the kernel still hands over what came before th
 
 
 class Live:
-    """The packets of one interface that a filter lets through; `octets` are the size of the ring."""
+    """The packets of one interface that a filter lets through, by a ring of `octets` in blocks."""
 
-    def __init__(self, interface: str, program: Filter, octets: int) -> None:
+    def __init__(self, interface: str, program: Filter, octets: int, block: int = BLOCK) -> None:
         self.interface = interface
         self.name = f"interface {interface}"
         self.drops = 0
-        self._program, self._octets = program, octets
+        self._program, self._octets, self._block = program, octets, block
         self._ring: Ring | None = None
         self._gone: float | None = None
         """Since when nothing is seen, if so."""
@@ -71,7 +71,7 @@ class Live:
         linktype = _LINKTYPES.get(kind)
         if linktype is None:
             raise OSError(errno.EPFNOSUPPORT, f"links of kind {kind} (ARPHRD) cannot be read")
-        self._ring = Ring(self.interface, linktype, self._program(linktype), self._octets)
+        self._ring = Ring(self.interface, linktype, self._program(linktype), self._octets, self._block)
         self._linktype = linktype
 
     def filter(self, program: Filter) -> None:

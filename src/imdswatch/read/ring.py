@@ -29,6 +29,8 @@ from imdswatch.wire.frame import Frame
 
 BLOCK = 1 << 20
 """Octets of a block: what comes in milliseconds on a busy link, so that what is done once for a block costs little."""
+SMALL_BLOCK = 1 << 17
+"""Octets of a block where little passes the filter: one that is handed over nearly empty still takes its place."""
 PAUSE = 8
 """Milliseconds after which a block is handed over though there is room in it."""
 MOST = 4 << 20
@@ -86,9 +88,11 @@ def hardware(interface: str) -> int:
 class Ring:
     """The packets of one interface that pass a filter; `octets` of memory are shared with the kernel."""
 
-    def __init__(self, interface: str, linktype: int, program: tuple[Instruction, ...], octets: int) -> None:
+    def __init__(
+        self, interface: str, linktype: int, program: tuple[Instruction, ...], octets: int, block: int = BLOCK
+    ) -> None:
         self._linktype = linktype
-        self._count = max(2, octets // BLOCK)
+        self._block, self._count = block, max(2, octets // block)
         self._turn = 0
         self._number = 1
         self._interfaces: dict[int, Interface] = {}
@@ -104,10 +108,10 @@ class Ring:
         tap = self._socket
         self.filter(program)
         tap.setsockopt(_SOL_PACKET, _PACKET_VERSION, _TPACKET_V3)
-        request = (BLOCK, self._count, _FRAME, BLOCK // _FRAME * self._count, PAUSE, 0, 0)
+        request = (self._block, self._count, _FRAME, self._block // _FRAME * self._count, PAUSE, 0, 0)
         tap.setsockopt(_SOL_PACKET, _PACKET_RX_RING, struct.pack("=7I", *request))
         self._memory = mmap.mmap(
-            tap.fileno(), BLOCK * self._count, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE
+            tap.fileno(), self._block * self._count, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE
         )
         index = socket.if_nametoindex(interface)
         if hardware(interface) == _IS_LOOPBACK:
@@ -143,7 +147,7 @@ class Ring:
         memory, ready, total = self._memory, list[tuple[int, int, int, int]](), 0
         assert memory is not None
         while len(ready) < self._count:
-            base = self._turn * BLOCK
+            base = self._turn * self._block
             status, count, first, size = _unpack_header(memory, base + 8)
             if not status & _USER or total + size > MOST:
                 break

@@ -19,7 +19,7 @@ from imdswatch.read.live import Live, span
 from imdswatch.read.observed import Observed
 from imdswatch.read.prompt import Prompt
 from imdswatch.read.recent import Recent
-from imdswatch.read.ring import Captured
+from imdswatch.read.ring import BLOCK, SMALL_BLOCK, Captured
 from imdswatch.read.sieve import Pair, sieve
 from imdswatch.read.sieve import everything as all_packets
 from imdswatch.scan.captures import CaptureSearch
@@ -63,7 +63,7 @@ class LiveFeed:
         self._prompt = Prompt()
         search = CaptureSearch(judgement.conditions, judgement.later).search
         self._following = None if search is None else Following(search)
-        self._live = Live(interface, self._filter, octets)
+        self._live = Live(interface, self._filter, octets, BLOCK if everything else SMALL_BLOCK)
         self.name = self._live.name
         self._observed: list[Observed] = []
         self._skipped: list[Skipped] = []
