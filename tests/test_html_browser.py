@@ -187,6 +187,13 @@ def test_a_finding_opens_with_evidence_and_what_to_do(browser: Browser, cases: P
         "build-7.corp.example", "Boto3/1.34.0", "imds-unexpected-account", "T1552.005", "3×, 2026-11-22 01:00:00 – 01:",
     ):  # fmt: skip
         assert words in text, words
+    pane.get_by_role("button", name="Only this responder").click()
+    assert result(page) == "1 of 9 findings"
+    assert pane.is_visible()
+    page.get_by_role("button", name="Show all findings").click()
+    pane.get_by_role("button", name="Only this host").click()
+    assert victims(page) == ["10.0.1.5"]
+    page.get_by_role("button", name="victim: 10.0.1.5").click()
     pane.get_by_role("button", name="Next finding").click()
     assert "10.0.2.9: Something answered" in pane.inner_text()
     assert "line 823" in pane.inner_text()

@@ -6,7 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from commandline import run
+from imdswatch.cli import invoke
 from report_cases import written
 from test_html import Page
 from test_report_command import report
@@ -56,7 +59,7 @@ AUDITED = {
     "command": "audit",
     "root": "/",
     "machine": "not-ec2",
-    "states": {"asks": 1},
+    "states": {},
     "tools": 1,
     "checks": 1,
     "skipped": 0,
@@ -109,6 +112,19 @@ def test_of_each_host_the_last_audit_counts(tmp_path: Path) -> None:
     assert done.code == 0
     assert [one["state"] for one in done.of("cell")] == ["protected"]
     assert report(tmp_path, lines(tmp_path, "3", CELL | {"state": "unknown"}, AUDITED)).code == 3
+
+
+def test_beyond_what_a_report_holds_the_summaries_of_audits_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imdswatch.report.join.STATEMENTS", 3)
+    cells = [CELL | {"state": "protected", "tool": f"t{n}"} for n in range(5)]
+    path = lines(tmp_path, "x", *cells, CELL, AUDITED | {"states": {"protected": 5, "asks": 1}})
+    page = tmp_path / "page.html"
+    assert invoke(["report", str(path), "-o", str(page)]) == 1
+    text = " ".join(" ".join(Page(page.read_text(encoding="utf-8")).texts).split())
+    assert "AWS tools on 1 host would ask an impostor." in text
+    assert "3 more audit lines than a report holds" in text
 
 
 def test_formats_that_cannot_show_verdicts_and_audits_say_so(tmp_path: Path) -> None:

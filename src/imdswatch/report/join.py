@@ -19,11 +19,11 @@ from imdswatch.report.headline import plural
 from imdswatch.report.merge import Merging
 from imdswatch.report.ndjson import verdict_document
 from imdswatch.report.readback import Result
-from imdswatch.report.statement import Statement
+from imdswatch.report.statement import Statement, states_of
 from imdswatch.verdict import Verdict
 
 VERDICTS = 1000
-STATEMENTS = 20_000
+STATEMENTS = 40_000
 _NOTES = 20
 _WORST = ("impostor", "undecided", "other-cloud", "local-helper", "genuine", "absent")
 _HOSTS = 1 << 16
@@ -70,10 +70,10 @@ class _Joined:
             self.more_verdicts += 1
 
     def statement(self, one: Statement) -> None:
-        if one.kind == "summary":
+        if one.kind == "summary" and (len(self.audits) < _HOSTS or one.host in self.open):
             key = one.host, str(one.values.get("root", ""))
             self.kept -= len(self.audits.get(key, ()))
-            self.audits[key] = [*self.open.pop(one.host, []), one]
+            self.audits[key] = [*self.open.pop(one.host, []), one]  # always kept: it has the counts
             self.kept += 1
             self.seconds += _number(one.values.get("seconds"))
         elif self.kept < STATEMENTS and (one.host in self.open or len(self.open) < _HOSTS):
@@ -84,6 +84,7 @@ class _Joined:
 
     def end_of_file(self, end: End) -> None:
         for host, said in self.open.items():  # cut short: what there is counts, under no root
+            self.kept -= len(self.audits.get((host, ""), ()))
             self.audits[host, ""] = said
         self.open = {}
         self.unlisted += max(0, self.counted - self.muted)
@@ -134,7 +135,6 @@ def deliver(results: Iterable[Result | Ignored | End], sink: Sink, threshold: in
             counted += STAGE_RANK[finding.stage] >= threshold
         else:
             suppressed += 1
-    cells = [one for said in joined.audits.values() for one in said if one.kind == "cell"]
     notes = [*joined.notes, *_beside(joined, sink)]
     sink.close(
         Summary(
@@ -149,9 +149,8 @@ def deliver(results: Iterable[Result | Ignored | End], sink: Sink, threshold: in
             notes=tuple(notes),
         )
     )
-    counted += sum(1 for cell in cells if cell.values.get("state") == "asks")
-    unclear = sum(1 for cell in cells if cell.values.get("state") == "unknown")
-    return counted, skipped + unclear
+    states = [states_of(said) for said in joined.audits.values()]
+    return counted + sum(one["asks"] for one in states), skipped + sum(one["unknown"] for one in states)
 
 
 def _beside(joined: _Joined, sink: Any) -> list[str]:
@@ -172,9 +171,9 @@ def _beside(joined: _Joined, sink: Any) -> list[str]:
                 Skipped(plural(len(values), what), "", "not shown in this format: html and ndjson have it")
             )
     if joined.more_verdicts:
-        notes.append(f"{joined.more_verdicts:,} more verdicts of probe than a report holds")
+        notes.append(f"{joined.more_verdicts:,} more probe verdicts than a report holds")
     if joined.more_statements:
-        notes.append(f"{joined.more_statements:,} more lines of audit than a report holds")
+        notes.append(f"{joined.more_statements:,} more audit lines than a report holds")
     return notes
 
 

@@ -98,6 +98,9 @@ function openDetails(row) {
       element('div', {}, stageMark(rank), span('quiet', ` ${SEVERITIES[columns.severity[row]]}, ${CONFIDENCES[columns.confidence[row]]} confidence`)),
       element('div', { class: 'tools' }, before, after, button('Close', closeDetails, { class: 'button small' }))),
     heading,
+    element('p', { class: 'tools' },
+      button('Only this host', () => choose({ victim: columns.victim[row] }), { class: 'button small' }),
+      textOf('answerer', row) && button('Only this responder', () => choose({ answerer: columns.answerer[row] }), { class: 'button small' })),
     ...fill(document.createDocumentFragment(), parts(row)).childNodes,
   );
   details.pane.hidden = false;

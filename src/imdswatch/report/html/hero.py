@@ -9,7 +9,7 @@ from imdswatch.finding import STAGES
 from imdswatch.report.digest import Digest
 from imdswatch.report.headline import Headline, plural
 from imdswatch.report.html.markup import Html, join, tag
-from imdswatch.report.statement import Statement
+from imdswatch.report.statement import Statement, states_of
 from imdswatch.verdict import Verdict
 
 _MEANS = (
@@ -27,10 +27,7 @@ def beside(
     """Return the headline of a report without findings, where probe or audit have something to say, too."""
     if said.mood not in ("clean", "incomplete", "nothing") or not (verdicts or audits):
         return said
-    asking = sum(
-        any(one.kind == "cell" and one.values.get("state") == "asks" for one in host)
-        for host in audits.values()
-    )
+    asking = sum(states_of(said)["asks"] > 0 for said in audits.values())
     impostors = sum(one.verdict == "impostor" for one in verdicts)
     told = [f"{plural(len(audits), 'host')} audited."] if audits else []
     told += [f"{plural(len(verdicts), 'endpoint')} probed."] if verdicts else []

@@ -12,7 +12,7 @@ from typing import Any
 
 from imdswatch.report.headline import plural
 from imdswatch.report.html.markup import Child, Html, join, tag
-from imdswatch.report.statement import Statement
+from imdswatch.report.statement import Statement, states_of
 
 HOSTS = 100
 GROUPS = 40
@@ -33,9 +33,7 @@ def audits(found: Mapping[str, Sequence[Statement]]) -> Html:
     if not found:
         return Html("")
     hosts = sorted(found.items(), key=lambda one: (_worst(one[1]), one[0]))
-    counts = Counter(
-        str(one.values.get("state")) for said in found.values() for one in said if one.kind == "cell"
-    )
+    counts = sum((states_of(said) for said in found.values()), Counter[str]())
     asking = sum(1 for said in found.values() if _worst(said) == 0)
     told = f"{plural(len(found), 'host')} audited; {plural(asking, 'host')} with tools that ask."
     return tag(
@@ -52,9 +50,7 @@ def audits(found: Mapping[str, Sequence[Statement]]) -> Html:
 
 
 def _worst(said: Sequence[Statement]) -> int:
-    return min(
-        (_RANK.get(str(one.values.get("state")), 1) for one in said if one.kind == "cell"), default=len(_RANK)
-    )
+    return min((_RANK.get(state, 1) for state in states_of(said)), default=len(_RANK))
 
 
 def _host(name: str, said: Sequence[Statement]) -> Html:
@@ -73,7 +69,7 @@ def _host(name: str, said: Sequence[Statement]) -> Html:
         parts.append(tag("p", f"and {plural(len(checks) - GROUPS, 'more check')}", class_="more"))
     if not summaries:
         parts.insert(0, tag("p", "This audit was cut short: it has no summary.", class_="missed-line"))
-    if not cells:
+    if not cells and not states_of(said):
         parts.append(tag("p", "No AWS tool was found here.", class_="nothing"))
     heading = tag(
         "summary",
@@ -81,7 +77,7 @@ def _host(name: str, said: Sequence[Statement]) -> Html:
         " ",
         tag("span", ", ".join(machines), class_="quiet") if machines else None,
         " ",
-        _counts(Counter(str(one.get("state")) for one in cells)),
+        _counts(states_of(said)),
     )
     return tag(
         "details", heading, tag("div", parts, class_="inside"), class_="audited", open=_worst(said) == 0
