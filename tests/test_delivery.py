@@ -273,7 +273,7 @@ def test_one_result_that_is_refused_does_not_hold_up_the_others() -> None:
         for one in json.loads(post.body)["data"]
     ]
     assert taken == [0, 1, 2, 3, 4, 6, 7]
-    assert courier.refused == ["f0005-x: the receiver answered with status 400"]
+    assert (courier.refused, courier.first_refused) == (1, "f0005-x: the receiver answered with status 400")
 
 
 def garbage(connection: socket.socket) -> None:
@@ -490,7 +490,7 @@ def test_what_cannot_be_delivered_in_time_is_counted_and_stays(tmp_path: Path) -
         courier.start()
         began = time.monotonic()
         assert courier.finish(0.3) == 1
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 5
         release.set()
         courier.join(5)
     assert Spool(tmp_path / "a.spool", 1 << 20).waiting() == 1

@@ -162,18 +162,19 @@ class Delivering:
 
     def _troubles(self, route: _Route, left: int) -> Iterator[str]:
         refused = route.courier.refused
+        first = route.courier.first_refused
         if route.damaged:
             yield f"its spool could not be read and was set aside: {route.damaged}"
         if route.dropped:
             yield f"{route.dropped} results were dropped: no room in the spool ({self._where})"
         if refused:
-            yield f"the receiver refused {len(refused)} results, the first of them {refused[0]}"
-        if left > len(refused):
+            yield f"the receiver refused {refused} results, the first of them {first}"
+        if left > refused:
             fate = (
                 "lost" if self._where == "memory" else f"left in the spool ({self._where}) for the next run"
             )
             why = route.courier.trouble or "there was no more time (`--deliver-wait`)"
-            yield f"{left - len(refused)} results were not delivered and are {fate}: {why}"
+            yield f"{left - refused} results were not delivered and are {fate}: {why}"
 
     def _start(self) -> None:
         if not self._started:
@@ -204,7 +205,7 @@ class Delivering:
         """Leave word in a spool that was full, so that the receiver knows of the gap."""
         if route.untold:
             gap = Skipped(
-                "delivery", "", f"{route.untold} results before this one were dropped: no room in the spool"
+                "delivery", "", f"{route.untold} results were dropped about here: no room in the spool"
             )
             exact = self._texts["ndjson"].of("skipped", gap)
             id = identity("skipped", f"{now} {exact}")

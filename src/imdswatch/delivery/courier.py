@@ -41,8 +41,8 @@ class Courier(threading.Thread):
         self._tries = 0
         self.trouble = ""
         """Why the last try failed; empty when it did not."""
-        self.refused: list[str] = []
-        """Ids that the receiver will never take, and why."""
+        self.refused, self.first_refused = 0, ""
+        """How many results the receiver will never take; which was the first, and why."""
 
     def put(self, message: Message, *, force: bool = False) -> bool:
         """Hand over a message and return whether the spool had room for it."""
@@ -102,8 +102,10 @@ class Courier(threading.Thread):
         except Refused as error:
             self._spool.confirmed(numbers[: error.index])
             self._spool.refused(numbers[error.index], str(error))
-            self.refused.append(f"{batch[error.index][1].id}: {error}")
-            self._tell(f"refused a result: {error}")
+            self.refused += 1
+            if not self.first_refused:  # a receiver that takes nothing must not fill the journal, too
+                self.first_refused = f"{batch[error.index][1].id}: {error}"
+                self._tell(f"refused a result, and more may follow: {self.first_refused}")
         except Undelivered as error:
             self._failed(str(error), error.after)
         else:
