@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 LOCKS := requirements.lock requirements-dev.lock
 CLIENTS := .cache/clients
 
-.PHONY: screenshots sbom package delivery demo test check golden docs bench bench-audit truth lock engines conformance fuzz clients lab clean check-static
+.PHONY: screenshots sbom package delivery demo test check golden docs site bench bench-audit truth lock engines conformance fuzz clients lab clean check-static
 
 $(VENV)/run.stamp: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "imdswatch needs Python 3.11 or newer")'
@@ -48,6 +48,14 @@ bench-audit: $(VENV)/dev.stamp  ## what an audit of a host of 200 000 files cost
 
 truth: $(VENV)/dev.stamp $(CLIENTS)/stamp  ## every host situation with every real client, in namespaces; writes docs/audit-truth.md
 	$(BIN)/python tests/host/truth.py $(CLIENTS)
+
+.cache/site/stamp: docs/site.lock
+	$(PYTHON) -m venv .cache/site
+	.cache/site/bin/pip install --quiet --disable-pip-version-check --require-hashes -r docs/site.lock
+	touch $@
+
+site: .cache/site/stamp  ## the documentation as a site, in site/; needs no network once its tools are there
+	NO_MKDOCS_2_WARNING=1 .cache/site/bin/mkdocs build --site-dir site
 
 bench: $(VENV)/dev.stamp  ## speed and memory as ratios measured in one run
 	$(BIN)/python bench/run.py $(BENCH)
@@ -140,12 +148,15 @@ clients: $(CLIENTS)/stamp  ## real AWS clients for the rehearsal (installed, not
 soak: $(VENV)/dev.stamp  ## rotating logs under kill -9, against one scan of all of them; SOAK="--gigabytes 10 --between 30"
 	$(BIN)/python tests/watch_soak.py $(SOAK)
 
+COMPILE = $(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --strip-extras --allow-unsafe
+
 lock: $(VENV)/dev.stamp  ## resolve the dependencies anew
 	$(BIN)/pip install --quiet pip-tools
-	$(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --strip-extras --allow-unsafe -o requirements.lock pyproject.toml
-	$(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --strip-extras --allow-unsafe -c requirements.lock -o requirements-dev.lock requirements-dev.in
-	cd tools && ../$(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --strip-extras --allow-unsafe -o package.lock package.in
-	for name in python aws; do $(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --strip-extras --allow-unsafe -o $(LOCKED)/$$name.lock $(LOCKED)/$$name.in || exit 1; done
+	$(COMPILE) -o requirements.lock pyproject.toml
+	$(COMPILE) -c requirements.lock -o requirements-dev.lock requirements-dev.in
+	$(COMPILE) -o docs/site.lock docs/site.in
+	cd tools && ../$(COMPILE) -o package.lock package.in
+	for name in python aws; do $(COMPILE) -o $(LOCKED)/$$name.lock $(LOCKED)/$$name.in || exit 1; done
 
 clean:
-	rm -rf $(VENV) .cache bench/out
+	rm -rf $(VENV) .cache bench/out site

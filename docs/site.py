@@ -26,10 +26,9 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
         target = posixpath.normpath(posixpath.join(folder, found["target"]))
         if target == "decisions":
             return found["text"]
-        inside = not target.startswith("..") and (_DOCS / target).is_file() and not target.endswith(".py")
-        if inside and not target.endswith(".toml"):
+        if not target.startswith("..") and not target.endswith((".py", ".toml")):
             return found[0]
-        name = target.removeprefix("../")
-        return f"{found['text']} (`{name if target.startswith('..') else f'docs/{target}'}`)"
+        name = target.removeprefix("../") if target.startswith("..") else f"docs/{target}"
+        return f"{found['text']} (`{name}`)"
 
     return _LINK.sub(plain, markdown)

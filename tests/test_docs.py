@@ -7,19 +7,22 @@ import importlib.util
 import os
 import pty
 import re
+import shlex
 import shutil
 import struct
 import subprocess
 import sys
 import termios
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import click
 import pytest
 
+from imdswatch.cli import main
 from imdswatch.outlook import Can, outlook
 from imdswatch.rule import load_rules
 from imdswatch.schema import load_schemas
@@ -87,8 +90,9 @@ def test_every_help_text_shown_in_a_page_is_current() -> None:
 
 @dataclass(frozen=True)
 class Command:
-    """One command line of README, the exit code it promises, and the output it shows."""
+    """One command line of a page, the exit code it promises, and the output it shows."""
 
+    page: str
     line: str
     code: int
     output: tuple[str, ...]
@@ -98,12 +102,25 @@ def readme() -> str:
     return (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def commands() -> Iterator[Command]:
-    for block in re.findall(r"```console\n(.*?)```", readme(), re.DOTALL):
-        for part in re.split(r"(?m)^\$ ", block)[1:]:
-            line, *output = part.rstrip("\n").split("\n")
-            text, _, note = line.partition("  # exit ")
-            yield Command(text, int(note or 0), tuple(output))
+def commands(pages: Sequence[Path]) -> Iterator[Command]:
+    """Yield the commands of `console` blocks; every one is run and its output compared."""
+    for page in pages:
+        for block in re.findall(r"```console\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+            for part in re.split(r"(?m)^\$ ", block)[1:]:
+                line, *output = part.rstrip("\n").split("\n")
+                text, _, note = line.partition("  # exit ")
+                yield Command(str(page.relative_to(ROOT)), text, int(note or 0), tuple(output))
+
+
+def unrun() -> Iterator[tuple[str, str]]:
+    """Yield page and words of each `imdswatch` command of `sh` blocks: those need a network, root or archives."""
+    for page in markdown():
+        for block in re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+            for line in block.replace("\\\n", " ").splitlines():
+                for part in re.split(r"\s*\|\s*|&&|;", line.partition("  #")[0]):
+                    found = re.match(r"(?:sudo )?imdswatch (.+)$", part.strip())
+                    if found is not None:
+                        yield str(page.relative_to(ROOT)), found[1]
 
 
 @pytest.fixture(scope="module")
@@ -170,16 +187,44 @@ def first_missing(shown: tuple[str, ...], actual: list[str]) -> str | None:
     return None
 
 
-@pytest.mark.parametrize("command", list(commands()), ids=lambda command: command.line)
-def test_command_of_readme_runs_as_shown(command: Command, clone: Path) -> None:
+def markdown() -> list[Path]:
+    return sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "examples").glob("*.md")])
+
+
+OWN_TEST = {"incident.md"}
+"""Pages whose commands a test of their own runs, on a capture that it puts there."""
+SHOWN = [page for page in markdown() if page.name not in OWN_TEST]
+
+
+@pytest.mark.parametrize(
+    "command", list(commands(SHOWN)), ids=lambda command: f"{command.page}: {command.line}"
+)
+def test_a_command_runs_as_its_page_shows(command: Command, clone: Path) -> None:
     code, actual = run(command.line, clone)
     assert code == command.code, "\n".join(actual)
     missing = first_missing(command.output, actual)
-    assert missing is None, f"README shows {missing!r}, but the output is\n" + "\n".join(actual)
+    assert missing is None, f"{command.page} shows {missing!r}, but the output is\n" + "\n".join(actual)
+
+
+@pytest.mark.parametrize(("page", "words"), sorted(set(unrun())))
+def test_a_command_that_is_not_run_is_at_least_understood(page: str, words: str) -> None:
+    """Its options and arguments are read as the program would; where it ends, nothing has been done."""
+    command: click.Command = main
+    context = click.Context(main, info_name="imdswatch")
+    rest = shlex.split(re.sub(r"\s[<>].*$", "", words))
+    while isinstance(command, click.Group) and rest and command.get_command(context, rest[0]):
+        found = command.get_command(context, rest.pop(0))
+        assert found is not None
+        command, context = found, click.Context(found, context, info_name=found.name)
+    assert not (isinstance(command, click.Group) and rest and rest[0][0] != "-"), f"no command {rest[0]}"
+    for parameter in command.params:
+        if isinstance(parameter.type, click.Path):
+            parameter.type.exists = False  # what it names need not be here
+    command.parse_args(context, rest)
 
 
 def test_readme_shows_every_command_and_no_other_setup() -> None:
-    shown = {command.line for command in commands()}
+    shown = {command.line for command in commands([ROOT / "README.md"])}
     for name in ("scan", "rules", "schemas", "schemas show", "schemas detect"):
         assert any(f"imdswatch {name}" in line for line in shown), name
     setup = [
@@ -206,10 +251,6 @@ def test_site_file_in_readme_is_the_one_in_docs() -> None:
 
 
 # All pages
-
-
-def markdown() -> list[Path]:
-    return sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "examples").glob("*.md")])
 
 
 @pytest.mark.parametrize("path", markdown(), ids=lambda path: str(path.relative_to(ROOT)))
