@@ -24,7 +24,7 @@ _TEXT = "tag:yaml.org,2002:str"
 def read_yaml(text: str, file: str) -> list[Any]:
     """Return the documents of a rule file that are not empty."""
     try:
-        _bound_depth(text, file)
+        bound_depth(text, file)
         constructor = yaml.constructor.SafeConstructor()
         out = []
         for root in yaml.compose_all(text, Loader=_LOADER):
@@ -42,7 +42,8 @@ def read_yaml(text: str, file: str) -> list[Any]:
     return [document for document in out if document is not None]
 
 
-def _bound_depth(text: str, file: str) -> None:
+def bound_depth(text: str, file: str) -> None:
+    """Raise RuleError for text that nests beyond `MAX_DEPTH`: the C composer would crash on it; or a YAMLError."""
     depth = 0
     for event in yaml.parse(text, Loader=_LOADER):
         if isinstance(event, yaml.CollectionStartEvent):

@@ -12,6 +12,9 @@ from typing import Any
 
 import yaml
 
+from imdswatch.errors import RuleError
+from imdswatch.sigma_yaml import bound_depth
+
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NAME = re.compile(r"[A-Za-z0-9_.]+")
 
@@ -19,8 +22,10 @@ _NAME = re.compile(r"[A-Za-z0-9_.]+")
 def datasources(text: str) -> tuple[str, ...] | None:
     """Return the list that a configuration file sets, None where it sets none; raises ValueError."""
     try:
-        top = yaml.compose(text.encode("utf-8", "replace").decode(), Loader=_LOADER)
-    except RecursionError:
+        clean = text.encode("utf-8", "replace").decode()
+        bound_depth(clean, "")
+        top = yaml.compose(clean, Loader=_LOADER)
+    except RuleError:
         raise ValueError("nested too deep") from None
     except yaml.YAMLError:
         raise ValueError("no YAML") from None

@@ -13,16 +13,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
+from imdswatch.errors import RuleError
 from imdswatch.host import syntax
 from imdswatch.host.sessions import RELEVANT
 from imdswatch.host.setting import Environment, Setting
 from imdswatch.host.tree import Tree
+from imdswatch.sigma_yaml import read_yaml
 
 _DOCKER = "/var/lib/docker/containers"
 _AWS_IMAGE = re.compile(r"(?:^|[/.])(?:amazon|aws|amazonaws)(?:[/.:-]|\Z)")
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MANY = 500
 
 
@@ -59,14 +58,11 @@ def containers(tree: Tree, compose: Sequence[str]) -> Iterator[Container]:
 def _compose(tree: Tree, path: str) -> Iterator[Container]:
     text = tree.read_text(path) or ""
     try:
-        document = (
-            yaml.load(text, Loader=_LOADER) if "&" not in text else None
-        )  # an alias can multiply a text
-    except (yaml.YAMLError, RecursionError, ValueError):
-        tree.skip(path, "is no YAML")
+        documents = read_yaml(text, path)
+    except RuleError as error:
+        tree.skip(path, error.what)
         return
-    if "&" in text:
-        tree.skip(path, "has YAML anchors, which are not followed")
+    document = documents[0] if documents else None
     services = document.get("services") if isinstance(document, dict) else None
     for name, service in services.items() if isinstance(services, dict) else ():
         if not isinstance(service, dict):

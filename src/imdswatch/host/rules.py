@@ -15,8 +15,10 @@ from typing import Any
 
 Address = IPv4Address | IPv6Address
 _STOPS = ("drop", "reject")
-_DEPTH = 8
-"""Chains that a packet is followed through; nft allows sixteen jumps."""
+_CHAINS = 200
+"""Chains that a packet is followed through; nft allows sixteen jumps after one another."""
+_Key = tuple[str, str, str]
+"""Family, table and name of a chain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,25 +52,30 @@ def stopped(chains: Sequence[Chain], address: str) -> Chain | None:
         if (
             chain.hook == "output"
             and chain.family in wanted
-            and _decides(chain, by_name, target, 0) == "stop"
+            and _decides(chain, by_name, target, {}) == "stop"
         ):
             return chain
     return None
 
 
-def _decides(chain: Chain, by_name: Mapping[tuple[str, str, str], Chain], target: Address, depth: int) -> str:
+def _decides(chain: Chain, by_name: Mapping[_Key, Chain], target: Address, known: dict[_Key, str]) -> str:
+    """Return what a chain does with a packet: stop, accept, or "" to go on; each chain is looked at once."""
+    key = (chain.family, chain.table, chain.name)
+    if key in known:
+        return known[key]
+    known[key] = ""  # what a chain that jumps to itself finds; the kernel refuses such rules
+    if len(known) > _CHAINS:
+        return ""
     for rule in chain.rules:
         if not rule.certain or not (rule.to is None or any(_holds(one, target) for one in rule.to)):
             continue
-        if rule.verdict in _STOPS:
-            return "stop"
-        if rule.verdict in ("accept", "return"):
-            return rule.verdict if rule.verdict == "accept" else ""
-        if rule.verdict.startswith("jump ") and depth < _DEPTH:
-            below = by_name.get((chain.family, chain.table, rule.verdict[5:]))
-            found = _decides(below, by_name, target, depth + 1) if below is not None else ""
-            if found:
-                return found
+        found = rule.verdict
+        if found.startswith("jump "):
+            below = by_name.get((chain.family, chain.table, found[5:]))
+            found = _decides(below, by_name, target, known) if below is not None else ""
+        if found in (*_STOPS, "stop", "accept", "return"):
+            known[key] = "stop" if found in (*_STOPS, "stop") else "accept" if found == "accept" else ""
+            return known[key]
     return ""
 
 

@@ -105,7 +105,7 @@ def _static(value: str) -> str | None:
 def _commands(text: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the line and the words of each simple command, quotes taken away and expansions marked."""
     words: list[str] = []
-    word: str | None = None
+    word: list[str] | None = None
     at, line, start = 0, 1, 1
     while at < len(text):
         token = _TOKEN.match(text, at)
@@ -117,7 +117,7 @@ def _commands(text: str) -> Iterator[tuple[int, list[str]]]:
         at = token.end()
         if token["space"] is not None or token["end"] is not None:
             if word is not None:
-                words.append(word)
+                words.append("".join(word))
                 word = None
             if token["end"] is not None and words:
                 yield start, words
@@ -125,10 +125,11 @@ def _commands(text: str) -> Iterator[tuple[int, list[str]]]:
         elif token["joint"] is None:
             if word is None and not words:
                 start = line
-            word = (word or "") + _piece(token)
+            word = [] if word is None else word
+            word.append(_piece(token))
         line += token[0].count("\n")
     if word is not None:
-        words.append(word)
+        words.append("".join(word))
     if words:
         yield start, words
 
