@@ -37,7 +37,8 @@ def test_systemd_takes_every_unit_as_it_is(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed here")
 @pytest.mark.parametrize(
-    ("name", "most"), [("imdswatch-watch.service", 2.0), ("imdswatch-probe.service", 2.5)]
+    ("name", "most"),
+    [("imdswatch-watch.service", 2.0), ("imdswatch-sensor@.service", 2.0), ("imdswatch-probe.service", 2.5)],
 )
 def test_a_service_is_exposed_no_more_than_it_needs(name: str, most: float) -> None:
     done = subprocess.run(

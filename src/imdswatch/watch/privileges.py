@@ -36,7 +36,10 @@ def drop(user: str | None, keep: frozenset[int] = frozenset({CAP_NET_RAW})) -> N
             break  # unknown to this kernel, or not allowed: then there is nothing to drop
     if user is not None:
         _become(user, library)
-    _set(library, held)
+    if (
+        permitted() != held
+    ):  # else there is nothing to give up, and systemd's SystemCallFilter= may forbid to try
+        _set(library, held)
     library.prctl(_PR_CAP_AMBIENT, _CLEAR_ALL, 0, 0, 0)
     _checked(library.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
 
