@@ -74,20 +74,10 @@ class Service:
     def answer(self, request: Request, now: float) -> Response:
         """Return the response to a request at a time (epoch seconds)."""
         path = _path(request.target)
-        given = request.headers.get(TOKEN)
-        left = 0 if given is None else int(self._tokens.get(given, 0) - now)
-        judged = (
-            "none"
-            if given is None
-            else "valid"
-            if left > 0
-            else "expired"
-            if given in self._tokens
-            else "invalid"
-        )
+        token, left = self._state(request.headers.get(TOKEN), now)
 
         def reply(status: int, body: bytes | None = None, **more: Any) -> Response:
-            return self._reply(request, now, status, body, judged, **more)
+            return self._reply(request, now, status, body, token, **more)
 
         if not self.config.enabled:
             return reply(403)
@@ -95,21 +85,28 @@ class Service:
             return self._token(request, path[0], now, reply)
         if request.method not in ("GET", "HEAD"):
             return reply(405, b"", headers={"Allow": "GET, HEAD"})
-        if given is not None and "x-forwarded-for" in request.headers:
+        if token != "none" and "x-forwarded-for" in request.headers:
             return reply(403)
-        if (given is None and not self.config.v1) or (
-            given is not None and (left <= 0 or not self.config.v2)
-        ):
+        if not (self.config.v1 if token == "none" else self.config.v2 and token == "valid"):
             return reply(401)
         body = self._tree.document("/".join(path), now)
         if body is None:
             return reply(404)
-        remaining = {TTL: str(left)} if given is not None else {}
+        remaining = {TTL: str(left)} if token == "valid" else {}
         if path[1:] == ["user-data"]:
             kinds = {"Accept-Ranges": "bytes", "Content-Type": "application/octet-stream"}
             return reply(200, body, headers=kinds | remaining, version="1.0")
         modified = {"Last-Modified": formatdate(START, usegmt=True)}
         return reply(200, body, headers={"Accept-Ranges": "none", **modified, **remaining})
+
+    def _state(self, given: str | None, now: float) -> tuple[str, int]:
+        """Return what is thought of a token, and the seconds that it still has."""
+        if given is None:
+            return "none", 0
+        if given not in self._tokens:
+            return "invalid", 0
+        left = int(self._tokens[given] - now)
+        return ("valid", left) if left > 0 else ("expired", 0)
 
     def _token(self, request: Request, version: str, now: float, reply: Callable[..., Response]) -> Response:
         if not self.config.v2:
@@ -135,7 +132,7 @@ class Service:
         now: float,
         status: int,
         body: bytes | None,
-        judged: str,
+        token: str,
         headers: Mapping[str, str] | None = None,
         version: str = "1.1",
         close: bool = False,
@@ -143,11 +140,8 @@ class Service:
     ) -> Response:
         kind = {"Content-Type": "text/plain"}
         if body is None:
-            body, kind, version = (
-                _PAGE.format(f"{status} - {_REASONS[status]}").encode(),
-                {"Content-Type": "text/html"},
-                "1.0",
-            )
+            body = _PAGE.format(f"{status} - {_REASONS[status]}").encode()
+            kind, version = {"Content-Type": "text/html"}, "1.0"
         close = close or request.close or version == "1.0" or not self.config.keep_alive
         lines = {
             **kind,
@@ -160,7 +154,7 @@ class Service:
         head = f"HTTP/{version} {status} {_REASONS[status]}\r\n" + "".join(
             f"{name}: {text}\r\n" for name, text in lines.items()
         )
-        return Response(status, f"{head}\r\n".encode(), body, close, hop_limit, judged)
+        return Response(status, f"{head}\r\n".encode(), body, close, hop_limit, token)
 
 
 def _path(target: str) -> list[str]:
