@@ -266,6 +266,35 @@ def test_nothing_is_left_when_it_is_killed(number: signal.Signals) -> None:
     assert outside() == before
 
 
+@pytest.mark.usefixtures("stage")
+def test_a_client_that_hides_in_a_session_of_its_own_ends_too(tmp_path: Path) -> None:
+    program = tmp_path / "debian" / "usr" / "bin" / "rclone"
+    program.parent.mkdir(parents=True)
+    script = '#!/bin/sh\ncase $1 in version) echo "rclone v0";; *) setsid -f sleep 987; sleep 987;; esac\n'
+    program.write_text(script, encoding="utf-8")
+    program.chmod(0o755)
+    words = ["lab", "run", "unanswered", "--client", "rclone", "--clients", str(tmp_path)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "imdswatch", *words], stdout=subprocess.DEVNULL, env=ENVIRONMENT
+    )
+    assert eventually(lambda: len(sleepers()) == 2, 20), "the client never ran"
+    process.kill()
+    process.wait(5)
+    assert eventually(lambda: not sleepers(), 5)
+
+
+def sleepers() -> set[str]:
+    """Our client's processes, known by how long they would sleep."""
+    found = set()
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if entry.read_bytes() == b"sleep\x00987\x00":
+                found.add(entry.parent.name)
+        except OSError:
+            continue
+    return found
+
+
 def eventually(condition: Callable[[], bool], seconds: float) -> bool:
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:
