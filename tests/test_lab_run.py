@@ -43,16 +43,16 @@ def lab(*words: str, **more: Any) -> subprocess.CompletedProcess[str]:
 
 
 @cache
-def no_stage() -> str:
+def no_enclosure() -> str:
     """Why no namespaces can be made here, if so."""
     done = lab("gratuitous-arp")
     return "" if done.returncode == 0 else done.stderr.strip() or done.stdout.strip()
 
 
 @pytest.fixture
-def stage() -> None:
-    if no_stage():
-        pytest.skip(f"no rehearsal on this machine: {no_stage()}")
+def enclosure() -> None:
+    if no_enclosure():
+        pytest.skip(f"no rehearsal on this machine: {no_enclosure()}")
 
 
 def objects(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
@@ -90,7 +90,7 @@ def outside() -> tuple[Any, ...]:
 # The alarms
 
 
-@pytest.mark.usefixtures("stage")
+@pytest.mark.usefixtures("enclosure")
 def test_the_alarms_ring_and_nothing_is_left_behind(tmp_path: Path) -> None:
     before = outside()
     kept = tmp_path / "kept.pcap"
@@ -126,7 +126,7 @@ def test_the_alarms_ring_and_nothing_is_left_behind(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("stage")
+@pytest.mark.usefixtures("enclosure")
 def test_every_scenario_with_our_own_client() -> None:
     done = lab("--format", "ndjson")
     results = {one["scenario"]: one["result"] for one in of_type(done, "performance")}
@@ -138,14 +138,14 @@ def test_every_scenario_with_our_own_client() -> None:
     assert done.returncode == (3 if skipped else 0)
 
 
-@pytest.mark.usefixtures("stage")
+@pytest.mark.usefixtures("enclosure")
 def test_a_scenario_that_says_nothing_about_a_client_is_not_passed() -> None:
     done = lab("ipv6", "--client", "curl", "--format", "ndjson")
     assert done.returncode == 3
     assert [one["not_applicable"] for one in of_type(done, "not_applicable")] == ["it does not use IPv6"]
 
 
-@pytest.mark.usefixtures("stage")
+@pytest.mark.usefixtures("enclosure")
 def test_a_reader_that_goes_away_ends_it() -> None:
     command = f"{sys.executable} -m imdswatch lab run gratuitous-arp unanswered; echo $? >&2"
     done = subprocess.run(
@@ -156,7 +156,7 @@ def test_a_reader_that_goes_away_ends_it() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("stage")
+@pytest.mark.usefixtures("enclosure")
 @pytest.mark.parametrize("client", ["boto3", "awscli1", "js3"])
 def test_real_clients_are_victims(client: str) -> None:
     if not (CLIENTS / "stamp").exists():
@@ -177,7 +177,7 @@ def test_real_clients_are_victims(client: str) -> None:
     assert hardened["asked"] == []
 
 
-@pytest.mark.usefixtures("stage")
+@pytest.mark.usefixtures("enclosure")
 def test_the_transcript_says_who_asked_what_and_what_rang() -> None:
     done = lab("routed-rogue")
     assert done.returncode == 0
@@ -191,7 +191,7 @@ def test_the_transcript_says_who_asked_what_and_what_rang() -> None:
     assert lines[-1].startswith("1 passed in ")
 
 
-@pytest.mark.usefixtures("stage")
+@pytest.mark.usefixtures("enclosure")
 def test_a_client_that_is_not_here_is_reported_and_not_faked(tmp_path: Path) -> None:
     done = lab("routed-rogue", "--client", "boto3", "--clients", str(tmp_path), "--format", "ndjson")
     assert done.returncode == 3
@@ -199,7 +199,7 @@ def test_a_client_that_is_not_here_is_reported_and_not_faked(tmp_path: Path) -> 
     assert of_type(done, "skipped")[0]["client"] == "boto3"
 
 
-@pytest.mark.usefixtures("stage")
+@pytest.mark.usefixtures("enclosure")
 def test_another_program_of_the_same_name_is_not_taken_for_the_client(tmp_path: Path) -> None:
     program = tmp_path / "debian" / "usr" / "bin" / "aws"
     program.parent.mkdir(parents=True)
@@ -235,7 +235,7 @@ def test_where_no_namespaces_may_be_made_it_says_so() -> None:
     assert done.stdout == ""
 
 
-@pytest.mark.usefixtures("stage")
+@pytest.mark.usefixtures("enclosure")
 def test_a_capture_that_cannot_be_kept_is_told() -> None:
     done = lab("gratuitous-arp", "--keep", "/dev/full")
     assert (done.returncode, "no space left on device" in done.stderr) == (2, True)
@@ -244,7 +244,7 @@ def test_a_capture_that_cannot_be_kept_is_told() -> None:
 # What is left when it is killed
 
 
-@pytest.mark.usefixtures("stage")
+@pytest.mark.usefixtures("enclosure")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_nothing_is_left_when_it_is_killed(number: signal.Signals) -> None:
     before, spaces = outside(), namespaces()
@@ -266,7 +266,7 @@ def test_nothing_is_left_when_it_is_killed(number: signal.Signals) -> None:
     assert outside() == before
 
 
-@pytest.mark.usefixtures("stage")
+@pytest.mark.usefixtures("enclosure")
 def test_a_client_that_hides_in_a_session_of_its_own_ends_too(tmp_path: Path) -> None:
     program = tmp_path / "debian" / "usr" / "bin" / "rclone"
     program.parent.mkdir(parents=True)
@@ -334,35 +334,35 @@ def mine(spaces: set[str], pid: int) -> set[str]:
 
 CHECKS = {
     "outside every namespace of ours": """
-        stage.space("victim")
-        with stage.spaces["victim"]: pass
-        stage.verify(stage.spaces["victim"])
+        enclosure.space("victim")
+        with enclosure.spaces["victim"]: pass
+        enclosure.verify(enclosure.spaces["victim"])
     """,
     "in a namespace that is no longer ours": """
-        lost = stage.space("victim"); del stage.spaces["victim"]
-        with lost: stage.verify(lost)
+        lost = enclosure.space("victim"); del enclosure.spaces["victim"]
+        with lost: enclosure.verify(lost)
     """,
     "a cable into a foreign namespace": """
         import os; foreign = os.open("/proc/self/ns/net", os.O_RDONLY)
-        victim = stage.space("victim")
+        victim = enclosure.space("victim")
         victim.ip.link("add", ifname="out", kind="veth", peer={"ifname": "x", "net_ns_fd": foreign})
-        stage.start(victim, ["sh", "-c", "touch $PROOF"], environment=environment)
+        enclosure.start(victim, ["sh", "-c", "touch $PROOF"], environment=environment)
     """,
     "a device that is no cable": """
-        victim = stage.space("victim")
+        victim = enclosure.space("victim")
         victim.ip.link("add", ifname="mv", kind="ifb")
-        stage.start(victim, ["sh", "-c", "touch $PROOF"], environment=environment)
+        enclosure.start(victim, ["sh", "-c", "touch $PROOF"], environment=environment)
     """,
 }
 
 
-@pytest.mark.usefixtures("stage")
+@pytest.mark.usefixtures("enclosure")
 @pytest.mark.parametrize("name", CHECKS)
 def test_no_client_is_started_where_it_could_reach_the_world(name: str, tmp_path: Path) -> None:
     code = "\n".join(line[8:] for line in CHECKS[name].split("\n"))
     script = (
-        "import os, sys\nfrom imdswatch.lab.stage import enter, Unsafe\nstage = enter()\n"
-        "if isinstance(stage, int): sys.exit(stage)\n"
+        "import os, sys\nfrom imdswatch.lab.enclosure import enter, Unsafe\nenclosure = enter()\n"
+        "if isinstance(enclosure, int): sys.exit(enclosure)\n"
         "environment = {'PROOF': os.environ['PROOF'], 'PATH': os.environ['PATH']}\n"
         f"try:\n{indented(code)}\nexcept Unsafe as error:\n    print(error); sys.exit(7)\n"
     )
@@ -379,13 +379,13 @@ def indented(code: str) -> str:
     return "\n".join(f"    {line}" for line in code.split("\n"))
 
 
-@pytest.mark.usefixtures("stage")
-def test_a_process_on_the_stage_reaches_nobody_outside() -> None:
+@pytest.mark.usefixtures("enclosure")
+def test_a_process_in_the_enclosure_reaches_nobody_outside() -> None:
     """Neither this machine's own addresses nor its daemons' sockets; asked by a plain program, no AWS client."""
     script = (
-        "import os, socket, sys\nfrom imdswatch.lab.stage import enter\n"
-        "from imdswatch.lab.network import Network\nstage = enter()\n"
-        "if isinstance(stage, int): sys.exit(stage)\nnetwork = Network(stage)\nreached = []\n"
+        "import os, socket, sys\nfrom imdswatch.lab.enclosure import enter\n"
+        "from imdswatch.lab.network import Network\nenclosure = enter()\n"
+        "if isinstance(enclosure, int): sys.exit(enclosure)\nnetwork = Network(enclosure)\nreached = []\n"
         "for name, space in network.spaces.items():\n"
         "    with space:\n"
         "        for address in ('127.0.0.1', os.environ['OUTSIDE']):\n"
@@ -420,7 +420,7 @@ class socket_outside:
         self.socket.close()
 
 
-@pytest.mark.usefixtures("stage")
+@pytest.mark.usefixtures("enclosure")
 def test_an_ordinary_user_can_rehearse_where_users_may_make_namespaces() -> None:
     if os.geteuid() != 0 or not shutil.which("setpriv"):
         pytest.skip("is run as root, to become an ordinary user")

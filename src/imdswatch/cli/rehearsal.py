@@ -19,33 +19,33 @@ from imdswatch.cli.output import Output, handle_of, unwritable, visible
 
 if TYPE_CHECKING:
     from imdswatch.lab.clients import Client
+    from imdswatch.lab.enclosure import Enclosure
     from imdswatch.lab.scenario import Scenario
-    from imdswatch.lab.stage import Stage
 
 
 def rehearse(scenarios: Sequence[Scenario], clients: Sequence[Client], options: dict[str, Any]) -> int:
-    """Play all scenarios with all clients on a stage, and return the exit code; raises UsageError, `Unsafe`.
+    """Play all scenarios with all clients in an enclosure, and return the exit code; raises UsageError, `Unsafe`.
 
-    It forks: files are opened before, since the stage has a `/run` of its own.
+    It forks: files are opened before, since the enclosure has a `/run` of its own.
     """
-    from imdswatch.lab.stage import Unavailable, enter
+    from imdswatch.lab.enclosure import Unavailable, enter
 
     with ExitStack() as opened:
         keep = opened.enter_context(_open(options["keep"])) if options["keep"] is not None else None
         handle = opened.enter_context(handle_of(options["output"]))
         try:
-            stage = enter()
+            enclosure = enter()
         except Unavailable as error:
             click.echo(visible(f"cannot rehearse here: no namespaces ({error})"), err=True)
             click.echo("  help: as root, or where users may make namespaces (unshare -Urn)", err=True)
             return SKIPPED
-        if isinstance(stage, int):
-            return stage
-        return _play(stage, scenarios, clients, options, cast("TextIO", Output(handle, live=True)), keep)
+        if isinstance(enclosure, int):
+            return enclosure
+        return _play(enclosure, scenarios, clients, options, cast("TextIO", Output(handle, live=True)), keep)
 
 
 def _play(
-    stage: Stage,
+    enclosure: Enclosure,
     scenarios: Sequence[Scenario],
     clients: Sequence[Client],
     options: dict[str, Any],
@@ -61,7 +61,7 @@ def _play(
         _write(keep, HEADER)
     alone: set[str] = set()  # scenarios without a victim are played once, whoever the clients are
     for client in clients:
-        told = version(stage, client, options["folder"])
+        told = version(enclosure, client, options["folder"])
         if isinstance(told, Missing):
             results["skipped"] += 1
             line = json.dumps(transcript.missing(client, told.why))
@@ -78,7 +78,7 @@ def _play(
                 continue
             if not scenario.asks:
                 alone.add(scenario.id)
-            performance = perform(stage, scenario, client, options["folder"])
+            performance = perform(enclosure, scenario, client, options["folder"])
             results["skipped" if performance.skipped else "passed" if performance.passed else "failed"] += 1
             lines = transcript.shown(performance) if text else (transcript.as_object(performance, told),)
             out.write("\n".join(lines) + ("\n\n" if text else "\n"))

@@ -10,9 +10,9 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
+from imdswatch.lab.enclosure import Namespace
 from imdswatch.lab.network import ENDPOINT
 from imdswatch.lab.server import listen, parse
-from imdswatch.lab.stage import Namespace
 
 _PATIENCE = 3.0
 _LONGEST = 1 << 16

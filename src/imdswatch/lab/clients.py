@@ -87,7 +87,7 @@ def command(client: Client, operation: str, folder: Path | None) -> Command | Mi
 
 
 def version_command(client: Client, folder: Path | None) -> Command | Missing:
-    """Return how a client is made to print its version; to be run on a stage, as everything else of it."""
+    """Return how a client is made to print its version; to be run in an enclosure, as everything else of it."""
     return _command(client, client.version, folder)
 
 

@@ -18,10 +18,10 @@ from typing import Any
 
 from imdswatch.lab import bystanders, frames
 from imdswatch.lab.config import Config
+from imdswatch.lab.enclosure import WORK, Enclosure, Namespace
 from imdswatch.lab.imds import Service
 from imdswatch.lab.network import ENDPOINT, ENDPOINT6, HOSTS, Network, add_address
 from imdswatch.lab.server import Heard, Server, listen
-from imdswatch.lab.stage import WORK, Namespace, Stage
 
 _TABLES = """table ip lab {{
   chain before {{
@@ -41,7 +41,7 @@ class CannotPlay(Exception):
 class Play:
     """One performance under way."""
 
-    stage: Stage
+    enclosure: Enclosure
     network: Network
     environment: dict[str, str] = field(default_factory=dict)
     heard: list[Heard] = field(default_factory=list)
@@ -134,7 +134,7 @@ def advertise(play: Play, at: str) -> None:
 def translate(play: Play, to: str, port: int) -> None:
     """Have the router rewrite the endpoint to another address and port (nftables)."""
     program = _program("nft")
-    process = play.stage.start(
+    process = play.enclosure.start(
         play.network["router"], [program, "-f", "-"], environment={}, stdin=subprocess.PIPE
     )
     out, _ = process.communicate(
@@ -198,7 +198,7 @@ def harden(play: Play, block: str) -> None:
         key, _, run = line.partition("=")
         if key == "ExecStart":
             run = run.replace("/etc/imdswatch/", f"{root}/etc/imdswatch/")
-            process = play.stage.start(play.network["victim"], ["/bin/sh", "-c", run], environment={})
+            process = play.enclosure.start(play.network["victim"], ["/bin/sh", "-c", run], environment={})
             out, _ = process.communicate(timeout=10)
             if process.returncode:
                 raise CannotPlay(f"{run}: {out.decode('utf-8', 'replace').strip()}")

@@ -5,7 +5,7 @@
                         └── span ── sensor
 
 IPv6 likewise (fd20:1::10 …). What enters any port of the switch is mirrored to the sensor: by the kernel (tc, mirred),
-or, where it cannot or where the span is a VLAN trunk, by `_relay`. Nothing leads outside; `lab.stage` checks that.
+or, where it cannot or where the span is a VLAN trunk, by `_relay`. Nothing leads outside; `lab.enclosure` checks that.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from types import MappingProxyType
 
 from pyroute2.netlink.exceptions import NetlinkError  # type: ignore[import-untyped]
 
-from imdswatch.lab.stage import Namespace, Stage
+from imdswatch.lab.enclosure import Enclosure, Namespace
 
 ENDPOINT, ENDPOINT6 = "169.254.169.254", "fd00:ec2::254"
 _INGRESS, _ALL, _OUTGOING = 0xFFFF0000, 0x0003, 4
@@ -53,10 +53,10 @@ def add_address(space: Namespace, interface: str, address: str, bits: int) -> No
 
 
 class Network:
-    """The namespaces by name, wired up; they go when the stage is closed. `tag`: the span is a trunk with this VLAN."""
+    """The namespaces by name, wired up; they go with the enclosure. `tag`: the span is a trunk with this VLAN."""
 
-    def __init__(self, stage: Stage, tag: int | None = None) -> None:
-        self.spaces = {name: stage.space(name) for name in ("switch", "sensor", *HOSTS)}
+    def __init__(self, enclosure: Enclosure, tag: int | None = None) -> None:
+        self.spaces = {name: enclosure.space(name) for name in ("switch", "sensor", *HOSTS)}
         switch = self.spaces["switch"]
         for quiet in (switch, self.spaces["sensor"]):
             with quiet:

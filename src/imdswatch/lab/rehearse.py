@@ -1,7 +1,7 @@
 """One performance: a network is made, a scenario is played, a victim asks, and the sensor's capture is judged.
 
 The judge is the program itself, as users run it: `python -m imdswatch scan - --format ndjson` in a process of its own.
-To be used on a stage only (`lab.stage`); everything that a performance made is gone when it ends.
+To be used in an enclosure only (`lab.enclosure`); everything that a performance made is gone when it ends.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from pyroute2.netlink.exceptions import NetlinkError  # type: ignore[import-unty
 from imdswatch.errors import UsageError
 from imdswatch.lab.asking import ask
 from imdswatch.lab.clients import BUILT_IN, Client, Command, Missing, command, version_command
+from imdswatch.lab.enclosure import WORK, Enclosure
 from imdswatch.lab.judge import Alarm, judge
 from imdswatch.lab.moves import MOVES, CannotPlay, Play
 from imdswatch.lab.network import ENDPOINT, ENDPOINT6, Network
 from imdswatch.lab.scenario import Scenario
 from imdswatch.lab.sensor import HEADER, Sensor
 from imdswatch.lab.server import Heard
-from imdswatch.lab.stage import WORK, Stage
 from imdswatch.redact import redact
 
 _LONGEST = 45.0
@@ -72,7 +72,7 @@ class Performance:
         return not (self.skipped or self.wrong or any(alarm.wrong for alarm in self.alarms))
 
 
-def version(stage: Stage, client: Client, folder: Path | None) -> str | Missing:
+def version(enclosure: Enclosure, client: Client, folder: Path | None) -> str | Missing:
     """Return the version of a client as it prints it; asked in a namespace, like everything of it."""
     from imdswatch import __version__
 
@@ -81,11 +81,11 @@ def version(stage: Stage, client: Client, folder: Path | None) -> str | Missing:
     found = version_command(client, folder)
     if isinstance(found, Missing):
         return found
-    space = stage.space("nowhere")
+    space = enclosure.space("nowhere")
     try:
-        text = _run(stage, "nowhere", space, found, {}, 20.0)
+        text = _run(enclosure, "nowhere", space, found, {}, 20.0)
     finally:
-        stage.close()
+        enclosure.close()
     if not text.ok:
         return Missing(f"its version command fails: {text.last}")
     if client.matches and client.matches not in text.whole:
@@ -95,13 +95,13 @@ def version(stage: Stage, client: Client, folder: Path | None) -> str | Missing:
     return number[0] if number else line[:_MOST_TEXT]
 
 
-def perform(stage: Stage, scenario: Scenario, client: Client, folder: Path | None) -> Performance:
+def perform(enclosure: Enclosure, scenario: Scenario, client: Client, folder: Path | None) -> Performance:
     """Play a scenario with a client, once; `Unsafe` goes through, for then nothing may go on."""
     operation = scenario.operation(client)
     start = time.monotonic()
     try:
-        with closing(stage):
-            play = Play(stage, Network(stage, scenario.vlan))
+        with closing(enclosure):
+            play = Play(enclosure, Network(enclosure, scenario.vlan))
             setup = time.monotonic() - start
             with closing(play), closing(Sensor(play.network["sensor"], "eth0")) as sensor:
                 for move, values in scenario.steps:
@@ -136,12 +136,12 @@ def _ask(play: Play, client: Client, operation: str, folder: Path | None) -> str
     victim = play.network["victim"]
     if client.run == BUILT_IN:
         with victim:
-            play.stage.verify(victim)
+            play.enclosure.verify(victim)
             return ask(operation, play.environment)
     found = command(client, operation, folder)
     if isinstance(found, Missing):
         raise CannotPlay(found.why)
-    return _run(play.stage, "victim", victim, found, play.environment, _LONGEST).last
+    return _run(play.enclosure, "victim", victim, found, play.environment, _LONGEST).last
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,12 @@ class _Said:
 
 
 def _run(
-    stage: Stage, name: str, space: Any, found: Command, environment: Mapping[str, str], longest: float
+    enclosure: Enclosure,
+    name: str,
+    space: Any,
+    found: Command,
+    environment: Mapping[str, str],
+    longest: float,
 ) -> _Said:
     home = WORK / f"home-{name}-{time.monotonic_ns()}"
     home.mkdir(mode=0o700)
@@ -169,7 +174,7 @@ def _run(
         **environment,
         **found.environment,
     }
-    process = stage.start(space, found.words, environment=clean, folder=found.folder)
+    process = enclosure.start(space, found.words, environment=clean, folder=found.folder)
     try:
         out, _ = process.communicate(timeout=longest)
     except subprocess.TimeoutExpired:

@@ -11,7 +11,7 @@ import struct
 import threading
 import time
 
-from imdswatch.lab.stage import Namespace
+from imdswatch.lab.enclosure import Namespace
 
 HEADER = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1)
 """The header of a capture of Ethernet frames, microseconds (the pcap draft of the IETF)."""

@@ -1,6 +1,6 @@
-"""What a stage is made of, asked from inside: fallbacks, hop limits, the simulator for other tools, and its walls.
+"""What an enclosure is made of, asked from inside: fallbacks, hop limits, the simulator for other tools, and its walls.
 
-Each test is a small program on a stage of its own. Frames are held against tshark where it is installed.
+Each test is a small program in an enclosure of its own. Frames are held against tshark where it is installed.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ ROOT = Path(__file__).parent.parent
 CLIENTS = ROOT / ".cache" / "clients"
 BEGIN = """
 import os, sys
-from imdswatch.lab.stage import enter, Unavailable
+from imdswatch.lab.enclosure import enter, Unavailable
 try:
-    stage = enter()
+    enclosure = enter()
 except Unavailable as error:
     print("cannot", error); sys.exit(0)
-if isinstance(stage, int):
-    sys.exit(stage)
+if isinstance(enclosure, int):
+    sys.exit(enclosure)
 from imdswatch.lab.clients import inventory
 from imdswatch.lab.network import ENDPOINT, HOSTS, Network
 from imdswatch.lab.moves import Play, route, serve
@@ -40,8 +40,8 @@ from imdswatch.lab.asking import ask
 """
 
 
-def on_stage(code: str) -> list[str]:
-    """Run code on a stage and return the lines that it prints; skip where there can be none."""
+def enclosed(code: str) -> list[str]:
+    """Run code in an enclosure and return the lines that it prints; skip where there can be none."""
     with tempfile.NamedTemporaryFile("w", suffix=".py") as script:
         script.write(BEGIN + code)
         script.flush()
@@ -60,34 +60,34 @@ def test_where_the_kernel_cannot_mirror_the_sensor_sees_as_much() -> None:
     code = """
 Network._mirror = lambda self: False
 for name in ("routed-rogue", "ipv6"):
-    done = perform(stage, scenarios()[name], inventory()["probe"], None)
+    done = perform(enclosure, scenarios()[name], inventory()["probe"], None)
     print(name, done.passed, done.alarms[0].seen)
 """
-    assert on_stage(code) == ["routed-rogue True credentials-served", "ipv6 True credentials-served"]
+    assert enclosed(code) == ["routed-rogue True credentials-served", "ipv6 True credentials-served"]
 
 
 def test_a_hop_limit_of_one_ends_a_tokens_answer_at_the_first_router() -> None:
     code = """
 for limit in (1, 2):
-    play = Play(stage, Network(stage))
+    play = Play(enclosure, Network(enclosure))
     serve(play, "rogue", hop_limit=limit)
     route(play, "rogue")
     with play.network["victim"] as victim:
-        stage.verify(victim)
+        enclosure.verify(victim)
         said = ask("credentials", {})
     print(limit, [one.status for one in play.heard][:1], said)
-    play.close(); stage.close()
+    play.close(); enclosure.close()
 """
-    assert on_stage(code) == ["1 [200] no answer: timed out", "2 [200] took credentials ASIARZPUZDIKFAKEFAKE"]
+    assert enclosed(code) == ["1 [200] no answer: timed out", "2 [200] took credentials ASIARZPUZDIKFAKEFAKE"]
 
 
 def test_default_routes_end_at_a_router_that_has_none() -> None:
     code = """
-network = Network(stage)
+network = Network(enclosure)
 for name, space in network.spaces.items():
     print(name, [one.get_attr("RTA_GATEWAY") for one in space.ip.get_default_routes() if one.get_attr("RTA_GATEWAY")])
 """
-    assert on_stage(code) == [
+    assert enclosed(code) == [
         "switch []",
         "sensor []",
         "victim ['10.20.1.1', 'fd20:1::1']",
@@ -109,25 +109,25 @@ def test_a_real_client_uses_lab_serve(client: str) -> None:
 from pathlib import Path
 from imdswatch.lab.clients import command
 import time
-space = stage.space("victim")
+space = enclosure.space("victim")
 paths = {{"PATH": os.environ["PATH"], "HOME": "/run", "PYTHONPATH": os.environ["PYTHONPATH"]}}
 words = [sys.executable, "-m", "imdswatch", "lab", "serve", "--account", "000000000000", "--json"]
-server = stage.start(space, words, environment=paths)
+server = enclosure.start(space, words, environment=paths)
 print(b"listening" in server.stdout.readline())
 found = command(inventory()["{client}"], "credentials", Path("{CLIENTS}"))
 url = "http://127.0.0.1:1338"
-process = stage.start(
+process = enclosure.start(
     space, found.words, environment={{**paths, "AWS_EC2_METADATA_SERVICE_ENDPOINT": url}}, folder=found.folder)
 print(process.communicate(timeout=30)[0].decode().strip())
-stage.close()
+enclosure.close()
 """
-    assert on_stage(code) == ["True", "ASIAQAAAAAAAFAKEFAKE"]
+    assert enclosed(code) == ["True", "ASIAQAAAAAAAFAKEFAKE"]
 
 
 # Who may start a process
 
 
-def test_only_the_stage_starts_clients() -> None:
+def test_only_the_enclosure_starts_clients() -> None:
     """Every use of subprocess or fork in the room, by name: a new one must be looked at."""
     found = set()
     for path in (ROOT / "src/imdswatch/lab").glob("*.py"):
@@ -139,7 +139,7 @@ def test_only_the_stage_starts_clients() -> None:
                 ):  # fmt: skip
                     found.add((path.stem, name))
     # moves and rehearse run this program itself: `imdswatch harden --root` and `imdswatch scan`
-    assert found == {("stage", "Popen"), ("stage", "fork"), ("moves", "run"), ("rehearse", "run")}
+    assert found == {("enclosure", "Popen"), ("enclosure", "fork"), ("moves", "run"), ("rehearse", "run")}
 
 
 # What is put on the wire

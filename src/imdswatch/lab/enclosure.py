@@ -4,8 +4,8 @@
 `lo`. Nothing has a name outside (no `ip netns`, no interface, no mount): when the child ends, by itself or by `kill -9`
 of any of us, the kernel ends every process in there and takes the namespaces away. That is all the cleaning there is.
 
-`Stage.start` is the only thing in this program that starts a client, and it looks first: the thread must be in a
-namespace that the stage made, and no interface of any of them may lead anywhere else.
+`Enclosure.start` is the only thing in this program that starts a client, and it looks first: the thread must be in a
+namespace that the enclosure made, and no interface of any of them may lead anywhere else.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from imdswatch.errors import ImdswatchError
 from imdswatch.lab import kernel
 
 WORK = Path("/run")
-"""Private on a stage: a tmpfs of its own, so that the sockets of the host's daemons are out of reach, too."""
+"""Private in an enclosure: a tmpfs of its own, so that the sockets of the host's daemons are out of reach, too."""
 _SPACES = kernel.NEWNS | kernel.NEWIPC | kernel.NEWPID | kernel.NEWNET
 _NO_RESOLVER = "nameserver 127.0.0.1\noptions attempts:1 timeout:1\n"
 _HARMLESS = {"veth", "bridge"}
@@ -39,8 +39,8 @@ class Unsafe(ImdswatchError):
     """A client would have been started where it could reach the world. Nothing was started."""
 
 
-def enter() -> Stage | int:
-    """Fork: returns the stage in the child, and in the parent, when all is over, the exit code that the child had.
+def enter() -> Enclosure | int:
+    """Fork: returns the enclosure in the child, and in the parent, when all is over, the exit code that the child had.
 
     Raises `Unavailable` in the parent. Call it before any thread is started.
     """
@@ -77,14 +77,14 @@ def enter() -> Stage | int:
         os._exit(1)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.close(tell)
-    return Stage(outside)
+    return Enclosure(outside)
 
 
 def _await(caretaker: int, heard: int) -> int:
     ended = False
     try:
         with open(heard, encoding="utf-8") as told:
-            why = told.read()  # ends when the stage is set, or cannot be
+            why = told.read()  # ends when the enclosure is set, or cannot be
         code = _code(os.waitpid(caretaker, 0)[1])
         ended = True
     finally:
@@ -175,7 +175,7 @@ class Namespace:
         os.close(self.descriptor)
 
 
-class Stage:
+class Enclosure:
     """The namespaces of one performance, and the processes in them; `close` ends both. Only `enter` makes one."""
 
     def __init__(self, outside: tuple[int, int]) -> None:
