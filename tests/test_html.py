@@ -171,6 +171,16 @@ def test_suppressed_findings_are_hidden_or_shown_at_first_but_always_there() -> 
     assert hidden.replace('data-show-suppressed="no"', 'data-show-suppressed="yes"') == shown
 
 
+@pytest.mark.parametrize(
+    "time", [-62135596800.0, -62135596799.9999, -1e-9, 253402300799.9999, 1e300, float("nan")]
+)
+def test_times_at_the_ends_of_the_calendar(time: float) -> None:
+    page = Page(written("html", [make(first_seen=time, last_seen=time), make("10.0.0.2")]))
+    known = [one for one in page.column("first") if one is not None]
+    assert all(-62135596800000 <= one <= 253402300799999 for one in known)
+    assert len(known) == (2 if abs(time) < 1e12 else 1)
+
+
 def test_the_same_results_make_the_same_file() -> None:
     assert written("html", findings(), SKIPPED) == written("html", findings(), SKIPPED)
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from commandline import Done, run
 from imdswatch.cli import invoke
 from imdswatch.finding import STAGES, Evidence, Finding, Summary
-from imdswatch.report import merge
+from imdswatch.report import merge, ndjson
 from imdswatch.report.merge import Merging
 from imdswatch.report.ndjson import finding_document
 from imdswatch.report.readback import Unreadable, result
@@ -86,6 +86,9 @@ def test_any_finding_is_read_back_or_refused_with_a_reason(finding: Finding) -> 
     if read is None:
         return
     assert isinstance(read, Finding)
+    assert result(ndjson.line(read).encode()) is not None, (
+        "what was read once is read again from a temporary file"
+    )
     names = ("rule", "stage", "severity", "confidence", "count", "cause", "fingerprint")
     assert [getattr(read, name) for name in names] == [document.get(name, "") for name in names]
 
@@ -119,6 +122,12 @@ def test_secrets_of_a_file_from_another_hand_go_no_further(tmp_path: Path) -> No
     )
     for form in ("html", "ndjson", "text", "csv"):
         assert token not in run(tmp_path, "report", path, "--format", form).out, form
+
+
+def test_a_text_without_end_is_cut_with_a_word_about_it() -> None:
+    long = result(ndjson.line(make(victim={"user_agent": "ab " * 10_000})).encode())
+    assert isinstance(long, Finding)
+    assert str(long.victim["user_agent"]).endswith(" … (21,808 more characters)")
 
 
 # Merging

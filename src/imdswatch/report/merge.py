@@ -32,6 +32,7 @@ RESPONDERS = 16
 _TOLD = 16
 """Tellings of one incident that are remembered, to know them when they are told again."""
 _DEPTH = 4
+_ORDINARY = 4096
 
 Order = tuple[int, int, int, float, tuple[tuple[str, str, str], ...]]
 
@@ -42,7 +43,7 @@ class Merging:
     def __init__(self, depth: int = 0) -> None:
         self._open: dict[tuple[str, str], _Incident] = {}
         self._parts: list[IO[bytes] | None] = [None] * PARTS
-        self._depth = depth
+        self._depth, self._weight = depth, 0
 
     def add(self, finding: Finding) -> None:
         """Take one finding."""
@@ -50,8 +51,9 @@ class Merging:
         incident = self._open.get(key)
         if incident is not None:
             incident.add(finding)
-        elif len(self._open) < OPEN or self._depth == _DEPTH:
+        elif self._weight < OPEN or self._depth == _DEPTH:
             self._open[key] = _Incident(finding)
+            self._weight += _weight(finding)
         else:
             self._put_off(key, finding)
 
@@ -231,6 +233,18 @@ class _Incident:
         if self._forged:
             account["forged"] = True
         return account
+
+
+def _weight(finding: Finding) -> int:
+    """Return as how many ordinary findings one counts: a long one takes the room of several."""
+    texts = [text for one in finding.evidence for text in _place(one)]
+    texts += [
+        value
+        for part in (finding.victim, finding.request)
+        for value in part.values()
+        if isinstance(value, str)
+    ]
+    return 1 + sum(map(len, texts)) // _ORDINARY
 
 
 def _order(finding: Finding) -> Order:

@@ -3,7 +3,7 @@
 Pure. A line is what anybody may have written: whatever is no such object, or has a value of another kind than the
 format promises, raises `Unreadable` with the reason; names that are not known are let go, so a newer file still reads.
 Texts are redacted once more, since a file may come from another hand. Nothing else is changed: what `ndjson` wrote of a
-finding is read back as that finding.
+finding is read back as that finding, but for texts of more than `_LONGEST` characters.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from imdswatch.verdict import VERDICTS, Reason, Verdict
 
 _MOST = 256
 """Entries of one list or object that are read; no writer has more."""
+_LONGEST = 8192
+"""Characters of one text that are kept: memory stays bounded whatever somebody put into a user agent."""
 _DEPTH = 3
 _OF_NO_USE = ("status", "edit", "command", "note")
 """What a watch says of itself, and what harden does."""
@@ -68,7 +70,7 @@ class _Values:
             return ""
         if not isinstance(value, str):
             raise Unreadable(f"`{name}` is no text")
-        return redact(value)
+        return _text(value)
 
     def one_of(self, name: str, known: tuple[str, ...]) -> str:
         value = self._document.get(name)
@@ -126,10 +128,17 @@ class _Values:
             return ()
         if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
             raise Unreadable(f"`{name}` is no list of texts")
-        return tuple(map(redact, _few(name, value)))
+        return tuple(map(_text, _few(name, value)))
 
     def all(self) -> dict[str, Any]:
         return {key: _cleaned(key, one, _DEPTH) for key, one in _few("the object", self._document).items()}
+
+
+def _text(value: str) -> str:
+    text = redact(value)
+    return (
+        text if len(text) <= _LONGEST else f"{text[:_LONGEST]} … ({len(text) - _LONGEST:,} more characters)"
+    )
 
 
 def _few(name: str, value: Any) -> Any:
@@ -141,7 +150,7 @@ def _few(name: str, value: Any) -> Any:
 def _cleaned(name: str, value: Any, depth: int) -> Any:
     """Return any JSON value with its texts redacted; what nests deeper than the format does is refused."""
     if isinstance(value, str):
-        return redact(value)
+        return _text(value)
     if isinstance(value, dict | list):
         if not depth:
             raise Unreadable(f"`{name}` nests too deep")

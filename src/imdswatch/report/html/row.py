@@ -5,6 +5,7 @@ Pure. All texts are made visible here (`markup.shown`), so whatever shows them l
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,4 +120,4 @@ def _visible(details: dict[str, Any]) -> dict[str, Any]:
 
 def _milliseconds(seconds: float | None) -> int | None:
     moment = clock.moment(seconds)
-    return None if moment is None or seconds is None else round(seconds * 1000)
+    return None if moment is None or seconds is None else math.floor(seconds * 1000)
