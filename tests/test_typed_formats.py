@@ -226,6 +226,30 @@ def test_a_finding_without_times_has_the_time_of_writing_and_says_no_other() -> 
     assert not {"start", "end"} & document["event"].keys()
 
 
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("169.254.169.254", {"ip": "169.254.169.254"}),
+        ("10.9.8.7:1338", {"ip": "10.9.8.7", "port": 1338}),
+        ("[fd00:ec2::254]:80", {"ip": "fd00:ec2::254", "port": 80}),
+        ("2852039166", {"ip": "169.254.169.254"}),
+        ("instance-data:80", {"hostname": "instance-data", "port": 80}),
+    ],
+)
+def test_where_nobody_answered_the_destination_is_who_was_asked(
+    host: str, expected: dict[str, object]
+) -> None:
+    one = make(responder={}, request={"method": "GET", "host": host, "path": "/latest/meta-data/"})
+    event, document = (documents(format, [one])[0] for format in ("ocsf", "ecs"))
+    assert event["evidences"][0]["dst_endpoint"] == expected
+    destination = document["destination"]
+    assert {key: destination.get({"hostname": "domain"}.get(key, key)) for key in expected} == expected
+    assert ocsf_classes.faults(event) == ecs_fields.faults(document) == []
+    known = one.responder | {"ip": "10.0.0.9"}
+    [event] = documents("ocsf", [make(responder=known, request={"host": host})])[:1]
+    assert event["evidences"][0]["dst_endpoint"] == {"ip": "10.0.0.9"}, "who answered goes first"
+
+
 def test_a_technique_that_we_cannot_name_keeps_its_id() -> None:
     odd = make(attack=("T9999.001", "T1078.004"))
     event, document = (documents(format, [odd])[0] for format in ("ocsf", "ecs"))

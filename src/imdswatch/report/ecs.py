@@ -86,7 +86,7 @@ def finding_document(finding: Finding) -> dict[str, Any]:
     exact = ndjson.finding_document(finding)
     suppressed = finding.suppressed_by is not None
     victim, responder, request = finding.victim, finding.responder, finding.request
-    source, destination = _side(victim), _side(responder)
+    source, destination = _side(victim), _side(typed.asked(responder, request))
     who = source.get("address") or source.get("mac") or "unknown host"
     document = _document("event" if suppressed else "alert", "finding", f"{finding.title}: {who}")
     seen = clock.iso(finding.last_seen)
@@ -226,6 +226,7 @@ def _ids_and_names(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
 
 def _related(finding: Finding) -> dict[str, list[str]]:
     everybody = (finding.victim, finding.responder, *finding.responders)
+    everybody = (*everybody, typed.asked(finding.responder, finding.request))
     addresses = [typed.ip(who.get(key)) for who in everybody for key in ("ip", "nat_ip", "gateway")]
     hosts = [_keyword(name) for name in (finding.victim.get("host"), finding.request.get("host"))]
     return typed.without_empty(

@@ -226,7 +226,10 @@ def _source(finding: Finding) -> dict[str, Any]:
 
 
 def _answerer(finding: Finding) -> dict[str, Any]:
-    who = _endpoint(finding.responder)
+    other = typed.asked(finding.responder, finding.request)
+    who = typed.without_empty(_endpoint(other) | {"port": typed.port(other.get("port"))})
+    if "port" in who and len(who) == 1:
+        return {}
     nat = typed.ip(finding.responder.get("nat_ip"))
     # OCSF on proxy_endpoint: "information pertaining to network address translation (NAT)".
     return who | ({"proxy_endpoint": {"ip": nat}} if nat else {}) if who else {}

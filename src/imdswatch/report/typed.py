@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from imdswatch import address
 from imdswatch.report import clock, escape
 
 _MAC = re.compile(r"[0-9A-Fa-f]{2}(?:[:-][0-9A-Fa-f]{2}){5}")
@@ -29,10 +30,9 @@ def ip(value: object) -> str | None:
     if not isinstance(value, str):
         return None
     try:
-        address = ipaddress.ip_address(value)
+        return str(ipaddress.ip_address(value)) if "%" not in value else None
     except ValueError:
         return None
-    return str(address) if "%" not in value else None
 
 
 def mac(value: object) -> str | None:
@@ -58,6 +58,16 @@ def milliseconds(seconds: float | None) -> int | None:
     """Return epoch milliseconds, None where `clock.moment` knows no time."""
     at = clock.moment(seconds)
     return None if at is None else round(at.timestamp() * 1000)
+
+
+def asked(responder: Mapping[str, object], request: Mapping[str, object]) -> Mapping[str, object]:
+    """Return the other end of the exchange: the responder; where its address is unknown, the host that was asked."""
+    host = text(request.get("host"))
+    if responder.get("ip") or host is None:
+        return responder
+    name, number = address.split_port(host)
+    found = ip(address.parse_host(host))
+    return {"port": number} | dict(responder) | ({"ip": found} if found else {"host": name})
 
 
 def without_empty(values: Mapping[str, Any]) -> dict[str, Any]:
