@@ -15,6 +15,7 @@ import pytest
 from imdswatch.finding import STAGES, Skipped
 from imdswatch.rule import load_rules
 from imdswatch.scan.aggregate import Incidents
+from imdswatch.scan.prefilter import Prefilter
 from imdswatch.scan.text import Outcome
 from imdswatch.scan.work import Options
 from imdswatch.schema import load_schemas
@@ -27,8 +28,19 @@ from watching import squid
 
 
 @cache
+def options() -> Options:
+    return Options(load_rules(), Site(), load_schemas())
+
+
+@cache
+def searches() -> tuple[Prefilter, Prefilter, bool]:
+    return Judgement(options()).searches
+
+
 def judgement() -> Judgement:
-    return Judgement(Options(load_rules(), Site(), load_schemas()))
+    made = Judgement(options())
+    made._searches = searches()  # takes longer to compile than a test takes
+    return made
 
 
 class Followed:
@@ -262,6 +274,24 @@ def test_columns_of_a_header_are_known_after_a_restart(log: Path) -> None:
     assert key[0] == "10.0.0.2"
     stage = max(sighting.verdict.stage for _, sighting in incident.combos.values())
     assert STAGES[stage] == "answered"  # the status stands in a column that only the header names
+
+
+def test_what_a_victim_did_in_a_log_that_was_read_before_is_found_once(log: Path) -> None:
+    role = "/latest/meta-data/iam/security-credentials/FAKE-role"
+    contact = "{}.000      9 10.0.0.7 TCP_TUNNEL/200 9 CONNECT sts.amazonaws.com:443 - HIER_DIRECT/192.0.2.1 -\n"
+    proxy = log.with_name("proxy.log")
+    served = squid(1.7e9 + 5, "10.0.0.7", role)
+    proxy.write_bytes(b"".join(contact.format(1_700_000_000 + second).encode() for second in range(10)))
+    log.write_bytes(lines(1))
+    followed = Followed(log.parent)
+    assert followed.read() == [1]
+    add(
+        log, contact.format(1_700_000_006).encode() + served + contact.format(1_700_000_007).encode() + served
+    )
+    # The two that served, five after them in the log that was read before (5 to 9), and two in this one.
+    assert followed.read() == [7] * 9
+    add(proxy, contact.format(1_700_000_011).encode())
+    assert followed.read() == [7]
 
 
 def test_an_older_copy_is_not_read_again(log: Path) -> None:

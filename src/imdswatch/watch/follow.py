@@ -27,9 +27,10 @@ from imdswatch.read.content import HEAD as ENOUGH
 from imdswatch.read.content import recognise
 from imdswatch.read.records import looks_multiline_json
 from imdswatch.read.sources import Source, display, walk, why
+from imdswatch.scan.aggregate import Incidents
 from imdswatch.scan.text import Outcome
 from imdswatch.watch.feed import Counts
-from imdswatch.watch.judgement import Judgement
+from imdswatch.watch.judgement import Judgement, Take
 from imdswatch.watch.library import HEAD, Identity, Library, related, stem
 from imdswatch.watch.packed import Packed
 from imdswatch.watch.pieces import Tally
@@ -111,6 +112,7 @@ class Follow:
         self._told: set[tuple[str, str]] = set()
         self._next = float("-inf")
         self._tally = Tally()
+        judgement.watchers.append(self._look_back)
         self._records = self._bytes = 0
 
     def fileno(self) -> int | None:
@@ -142,6 +144,8 @@ class Follow:
 
     def close(self) -> None:
         """Close all files."""
+        if self._look_back in self._judgement.watchers:
+            self._judgement.watchers.remove(self._look_back)
         for tail in self._tails.values():
             tail.close()
         for packed in self._packed.values():
@@ -168,6 +172,12 @@ class Follow:
             self._look(outcome, now)
         self._records += outcome.lines - lines
         self._bytes += outcome.bytes - octets
+
+    def _look_back(self, take: Take, incidents: Incidents) -> None:
+        """Judge what was read lately by something new; a file that cannot be read now is told when it is read."""
+        for tail in self._tails.values():
+            with suppress(OSError):
+                tail.look_back(take, incidents)
 
     def _read(self, tail: Tail, outcome: Outcome, now: float, room: int = ROOM) -> None:
         content = tail.content

@@ -7,7 +7,7 @@ new rules with their next record. What a feed has compiled from it (a search, a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from imdswatch.finding import STAGE_RANK
@@ -18,6 +18,9 @@ from imdswatch.scan.judging import FirstLook, SecondLook, served_victims
 from imdswatch.scan.prefilter import Prefilter, build
 from imdswatch.scan.work import Options
 from imdswatch.site import ON_PREMISES
+
+Take = Callable[[Incidents, Mapping[str, Any], str, str, int], int]
+"""One of the ways in which a judgement takes an event."""
 
 _MOST = 10_000  # victims of served credentials that are remembered, the newest
 _NOW = "now"  # ends the key of an incident of which more is known than what was seen just now
@@ -30,6 +33,9 @@ class Judgement:
     def __init__(self, options: Options) -> None:
         self.generation = 0
         self._served: dict[str, dict[Key, Incident]] = {}  # by victim
+        self._fresh: set[str] = set()
+        self.watchers: list[Callable[[Take, Incidents], None]] = []
+        """Who looks back when somebody was served: `look_back` gives them a way to judge what they read before."""
         self._put(options)
 
     def _put(self, options: Options) -> None:
@@ -64,6 +70,7 @@ class Judgement:
         """Put new rules, site and schemas in force; who was served is to be said again by `serve`."""
         self._put(options)
         self._served = {}
+        self._fresh.clear()
         self.generation += 1
 
     @property
@@ -76,13 +83,17 @@ class Judgement:
         for key, incident in items:
             if key[0] and self._correlations and _is_served(incident):
                 self._remember(key, incident).pop((*key, _NOW), None)
+        self._fresh.clear()
 
     def _remember(self, key: Key, incident: Incident) -> dict[Key, Incident]:
         known = self._served.get(key[0])
         if known is None:
             if len(self._served) >= _MOST:
-                del self._served[next(iter(self._served))]
+                oldest = next(iter(self._served))
+                del self._served[oldest]
+                self._fresh.discard(oldest)
             known = self._served[key[0]] = {}
+            self._fresh.add(key[0])
         known[key] = incident
         self._second.clear()
         return known
@@ -98,15 +109,33 @@ class Judgement:
     def _look(self, index: int) -> SecondLook:
         look = self._second.get(index)
         if look is None:
-            options = self.options
-            correlation = options.rules[index].correlation
-            assert correlation is not None
-            listed = Incidents()
-            listed.open = {key: one for known in self._served.values() for key, one in known.items()}
-            served = served_victims(listed, options.rules, correlation.timespan)
-            look = SecondLook(options.rules, index, options.site, options.window, served)
-            self._second[index] = look
+            look = self._second[index] = self._look_at(index, self._served)
         return look
+
+    def _look_at(self, index: int, victims: Iterable[str]) -> SecondLook:
+        options = self.options
+        correlation = options.rules[index].correlation
+        assert correlation is not None
+        listed = Incidents()
+        listed.open = {key: one for victim in victims for key, one in self._served[victim].items()}
+        served = served_victims(listed, options.rules, correlation.timespan)
+        return SecondLook(options.rules, index, options.site, options.window, served)
+
+    def look_back(self, incidents: Incidents) -> None:
+        """Have those who were served just now looked for in what was read before, before anything else is read.
+
+        One log is written later than another: what a victim did may stand in lines that came before the answer.
+        """
+        if not self._fresh:
+            return
+        looks = [self._look_at(index, sorted(self._fresh)) for index in self._correlations]
+        self._fresh.clear()
+
+        def take(into: Incidents, fields: Mapping[str, Any], source: str, unit: str, position: int) -> int:
+            return sum(look.take(into, fields, source, unit, position) for look in looks)
+
+        for watcher in self.watchers:
+            watcher(take, incidents)
 
     def take(
         self, incidents: Incidents, fields: dict[str, Any], source: str, unit: str, position: int

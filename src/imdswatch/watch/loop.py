@@ -137,6 +137,7 @@ class Watch:
         for feed in self._feeds:
             feed.tick(now)
             feed.read(outcome)
+            self._judgement.look_back(outcome.incidents)
             if last:
                 feed.finish(outcome)
         places = list(outcome.skipped)

@@ -6,17 +6,17 @@ that is what a checkpoint keeps. So the findings do not depend on how a log was 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from imdswatch.read.blocks import Block
 from imdswatch.read.lines import LineReader, State
 from imdswatch.scan.aggregate import Incidents
-from imdswatch.scan.hints import sniff
+from imdswatch.scan.hints import Sniffed, sniff
 from imdswatch.scan.prefilter import Prefilter
 from imdswatch.scan.text import Outcome, TextScan
-from imdswatch.watch.judgement import Judgement
+from imdswatch.watch.judgement import Judgement, Take
 
 BEGINNING = 1 << 16
 """How much of a log shows its layout."""
@@ -34,6 +34,7 @@ class Pieces:
         self._again = Counted(judgement.again, Tally())  # the same events once more
         self._generation = -1
         self._latest = 0.0
+        self._seen = Sniffed(frozenset(), False)
         self._known = 0  # octets of the beginning that were looked at
 
     def wants_beginning(self, mtime: float) -> bool:
@@ -56,8 +57,20 @@ class Pieces:
         if len(head) > self._known:
             self._known, options = len(head), judgement.options
             seen = sniff(head, options.schemas, options.schema)
+            self._seen = seen
             self._first.know(seen)
             self._second.know(seen)
+
+    def judge_again(
+        self, blocks: Iterable[Block], header: State, lines: int, take: Take, incidents: Incidents
+    ) -> None:
+        """Judge pieces that were judged before by something new; they begin after so many lines, with this header."""
+        reader, scan = self._scan(self._judgement.searches[1], Counted(take, Tally()))
+        reader.restore(header)
+        scan.know(self._seen)
+        scan.outcome, scan.lines = Outcome(incidents), lines
+        for block in blocks:
+            scan.block(block, first=not lines and block.base == 0)
 
     def resume(self, header: State, lines: int) -> None:
         """Go on from another place, which a copy of the log was read to."""
@@ -82,13 +95,10 @@ class Pieces:
             self._second_reader.restore(before)
             second.outcome, second.lines = Outcome(outcome.incidents), self.lines  # damage was told already
             second.block(block, first=first)
+        self._judgement.look_back(outcome.incidents)
         outcome.lines += scan.lines - self.lines
         outcome.bytes += block.length - block.repeated
         self.lines, self.header = scan.lines, self._first_reader.state
-
-
-Take = Callable[[Incidents, Mapping[str, Any], str, str, int], int]
-"""One of the ways in which a judgement takes an event."""
 
 
 @dataclass(slots=True)

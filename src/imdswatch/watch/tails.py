@@ -10,16 +10,22 @@ from __future__ import annotations
 
 import enum
 import os
+from collections import deque
 from contextlib import closing, suppress
 
 from imdswatch.read.blocks import blocks
+from imdswatch.read.lines import State
+from imdswatch.scan.aggregate import Incidents
 from imdswatch.scan.text import Outcome
-from imdswatch.watch.judgement import Judgement
+from imdswatch.watch.judgement import Judgement, Take
 from imdswatch.watch.library import HEAD, TAIL, Content, Identity, Library
 from imdswatch.watch.pieces import BEGINNING, Pieces, Tally
 
 ROOM = 16 << 20
 """Octets that are read of one file before the others have their turn."""
+LATE = 60.0
+"""Seconds by which one log may be written later than another."""
+_BACK = 64 << 20  # octets that are looked back at most
 _LONGEST = 64 << 20  # a line that does not end: beyond this it is judged as it is
 _STEP = 256 << 10
 _BLOCK = 1 << 20
@@ -63,6 +69,7 @@ class Tail:
         content = self.content
         self._pieces = Pieces(content.name, self._judgement, self._tally, content.header, content.lines)
         self.seen = (-1, -1)
+        self._places: deque[tuple[float, int, int, State]] = deque()  # when, offset, lines, header
         self._barren = 0  # before this there is no line feed after the offset
         self.size = 0
 
@@ -93,6 +100,9 @@ class Tail:
             return Came.NOTHING
         if self._pieces.wants_beginning(status.st_mtime):
             self._pieces.begin(os.pread(self.fd, min(BEGINNING, end), 0).removeprefix(_BOM), status.st_mtime)
+        self._places.append((now, content.offset, content.lines, content.header))
+        while self._places[0][0] < now - LATE or self._places[0][1] < content.offset - _BACK:
+            self._places.popleft()
         self._judge(end, outcome)
         start = max(0, content.offset - TAIL)
         self._library.read_to(
@@ -158,6 +168,16 @@ class Tail:
                 content.offset += block.length - block.repeated
                 first = False
         content.header, content.lines = pieces.header, pieces.lines
+
+    def look_back(self, take: Take, incidents: Incidents) -> None:
+        """Judge what was read in the last `LATE` seconds by something new, up to what is being judged just now."""
+        if not self._places:
+            return
+        _, start, lines, header = self._places[0]
+        if self.content.muted <= start < self.content.offset:
+            part = _Part(self.fd, start, self.content.offset)
+            with closing(blocks(part, _BLOCK)) as cut:
+                self._pieces.judge_again(cut, header, lines, take, incidents)
 
     def close(self) -> None:
         """Close the file."""
