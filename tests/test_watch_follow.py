@@ -278,7 +278,9 @@ def test_columns_of_a_header_are_known_after_a_restart(log: Path) -> None:
 
 def test_what_a_victim_did_in_a_log_that_was_read_before_is_found_once(log: Path) -> None:
     role = "/latest/meta-data/iam/security-credentials/FAKE-role"
-    contact = "{}.000      9 10.0.0.7 TCP_TUNNEL/200 9 CONNECT sts.amazonaws.com:443 - HIER_DIRECT/192.0.2.1 -\n"
+    contact = (
+        "{}.000      9 10.0.0.7 TCP_TUNNEL/200 9 CONNECT sts.amazonaws.com:443 - HIER_DIRECT/192.0.2.1 -\n"
+    )
     proxy = log.with_name("proxy.log")
     served = squid(1.7e9 + 5, "10.0.0.7", role)
     proxy.write_bytes(b"".join(contact.format(1_700_000_000 + second).encode() for second in range(10)))
