@@ -142,6 +142,7 @@ $(CLIENTS)/stamp: $(wildcard $(LOCKED)/*)
 
 lab: $(VENV)/dev.stamp $(CLIENTS)/stamp  ## every scenario with every client that is here, twice; writes the table of docs/lab.md
 	$(BIN)/python tools/lab_matrix.py $(CLIENTS) $(LAB)
+	IMDSWATCH_CLIENTS="$(CURDIR)/$(CLIENTS)" $(BIN)/python -m pytest -q tests/test_harden_live.py
 
 clients: $(CLIENTS)/stamp  ## real AWS clients for the rehearsal (installed, not started)
 

@@ -1,8 +1,8 @@
 """`imdswatch harden --apply` on a live root, in namespaces of its own: real clients send nothing, and do again after.
 
 What leaves is counted by AF_PACKET on the only interface: every frame with one of the two addresses in it, ARP and
-neighbour discovery included. There is no way out (host_namespace.py). Python's http.client
-and curl are asked everywhere, all clients of the lab where `make clients` was run.
+neighbour discovery included. There is no way out (host_namespace.py). Python's http.client and curl are asked
+everywhere, and all clients of the lab by `make lab`, which names their folder in IMDSWATCH_CLIENTS.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from host_namespace import NEEDED, apart, harden
 from host_roots import make, print_of
 from imdswatch.lab.clients import Command, command, inventory
 
-CLIENTS = Path(os.environ.get("IMDSWATCH_CLIENTS", Path(__file__).parents[1] / ".cache/clients"))
+CLIENTS = Path(os.environ.get("IMDSWATCH_CLIENTS", os.devnull))
 ADDRESSES = (socket.inet_aton("169.254.169.254"), socket.inet_pton(socket.AF_INET6, "fd00:ec2::254"))
 HTTP = """
 import http.client, sys
@@ -191,7 +191,7 @@ def test_with_the_block_nothing_leaves(block: str, root: Path) -> None:
 def test_with_the_variable_clients_that_heed_it_send_nothing(root: Path) -> None:
     heeding = clients(heeding=True)
     if not heeding:
-        pytest.skip("needs AWS clients: `make clients` installs them")
+        pytest.skip("needs AWS clients: `make lab` installs and names them")
 
     def play() -> object:
         first = {name: asks(asking, login=True) for name, asking in heeding.items()}
