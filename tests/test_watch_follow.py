@@ -372,3 +372,30 @@ def test_a_line_without_end_costs_no_more_than_its_length(log: Path) -> None:
 )  # fmt: skip
 def test_names_that_rotation_gives(one: str, other: str, answer: bool) -> None:
     assert related(one, other) is related(other, one) is answer
+
+
+def test_a_folder_of_very_many_files_needs_few_descriptors(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imdswatch.watch.follow._OPEN", 8)
+    followed = Followed(log.parent)
+    before = len(os.listdir("/proc/self/fd"))
+    for number in range(1, 41):
+        log.with_name(f"host{chr(96 + number // 26)}{chr(97 + number % 26)}.log").write_bytes(lines(number))
+    found: list[int] = []
+    for _ in range(8):
+        found += followed.read()
+        assert len(os.listdir("/proc/self/fd")) <= before + 8
+    assert sorted(found) == list(range(1, 41))
+    add(log.with_name("host`b.log"), lines(99))
+    assert followed.read() + followed.read() == [99]
+
+
+def test_a_state_that_was_lost_means_reading_from_the_start(log: Path) -> None:
+    log.write_bytes(lines(1))
+    followed = Followed(log, from_start=False)
+    assert followed.read() == []
+    followed.feed.close()
+    followed.library = Library({}, forgotten=True)
+    followed.feed = Follow(str(log), followed.library, judgement(), clock=lambda: followed.now)
+    assert followed.read() == [1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import resource
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -98,6 +99,10 @@ def watch(**options: Any) -> int:
         from imdswatch.watch.state import State
 
         judgement = Judgement(chosen)
+        if not options["quiet"]:
+            for slug in judgement.idle:
+                _say(f"{slug} does not apply: the site file lists no expected accounts")
+        _open_files()
         form = "lines" if options["form"] == "text" else options["form"]
         with (
             live_feeds(options, judgement) as live,
@@ -122,6 +127,12 @@ def watch(**options: Any) -> int:
             finally:
                 state.close()
     return 0
+
+
+def _open_files() -> None:
+    """Allow as many open files as the system lets us have."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _options(options: dict[str, Any]) -> Options:

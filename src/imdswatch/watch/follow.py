@@ -49,8 +49,9 @@ FINISHED = 60.0
 MISSING = 30.0
 """Seconds in which the copy of a log that is gone may turn up."""
 _ROUND = 32 << 20  # octets that are judged before other feeds have their turn
+_TURN = 0.25  # seconds after which they have it in any case
 _DEAREST = 10  # of the time that listing all files takes, so much passes until the next look
-_OPEN = 256  # descriptors that are held for files that do not grow
+_OPEN = 256  # files that are held open; one that is closed is opened again when it has changed
 _TOLD = 10_000
 _LATER = ("gzip", "zstd", "bzip2", "xz")
 _OPENING = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
@@ -159,14 +160,13 @@ class Follow:
             identity = self._queue[0]
             self._queue.rotate(-1)
             self._read(self._tails[identity], outcome, now)
-            if outcome.bytes - octets >= _ROUND:
+            if outcome.bytes - octets >= _ROUND or self._clock() - now >= _TURN:
                 break
-        else:
-            for identity, packed in list(self._packed.items())[:1]:
-                if not packed.read(outcome):
-                    packed.close()
-                    del self._packed[identity]
-                    self._resting[identity] = packed.seen
+        for identity, packed in list(self._packed.items())[:1]:
+            if not packed.read(outcome):
+                packed.close()
+                del self._packed[identity]
+                self._resting[identity] = packed.seen
         # A copy can be known only by what was read of its original: so what is there is read first.
         if now >= self._next:
             self._look(outcome, now)
@@ -207,19 +207,22 @@ class Follow:
 
     def _look(self, outcome: Outcome, now: float) -> None:
         """Look for files that are new, or other than they were."""
-        places: dict[str, Identity] = {}
-        met: set[Identity] = set()
         began = self._clock()
         files = list(self._files(outcome))
         self._next = now + max(EVERY, _DEAREST * (self._clock() - began))
+        places = {found.path: found.identity for found in files}
+        met = set(places.values())
+        done: set[Identity] = set()
         for found in files:
-            places[found.path] = found.identity
-            if found.identity not in met:
-                met.add(found.identity)
-                try:
-                    self._meet(found, outcome, now)
-                except OSError as error:
-                    self._tell(outcome, display(found.path), why(error))
+            if found.identity in done:
+                continue  # another name of the same file
+            done.add(found.identity)
+            if len(self._tails) >= _OPEN and not self._shed():
+                break  # the next look goes on
+            try:
+                self._meet(found, outcome, now)
+            except OSError as error:
+                self._tell(outcome, display(found.path), why(error))
         for held in (self._resting, self._settling):
             for identity in held.keys() - met:
                 del held[identity]
@@ -227,11 +230,16 @@ class Follow:
             path = tail.content.path
             moved = places.get(path) != tail.identity or _origin(path) in places.keys() - {path}
             tail.rotated = None if not moved else now if tail.rotated is None else tail.rotated
-        if len(self._tails) > _OPEN:
-            for tail in [one for one in self._tails.values() if now - one.grown > FINISHED][_OPEN // 2 :]:
-                self._drop(tail)
         self._miss(outcome, now, met)
         self._past = False
+
+    def _shed(self) -> bool:
+        """Close files that were read to their end, those that grew longest ago first; return whether there were any."""
+        read = [tail for tail in self._tails.values() if tail.size == tail.content.offset]
+        read.sort(key=lambda tail: tail.grown)
+        for tail in read[: _OPEN // 2]:
+            self._drop(tail)
+        return bool(read)
 
     def _files(self, outcome: Outcome) -> Iterator[Found]:
         """Yield the files under the path, or the file and what rotation may have made of it."""

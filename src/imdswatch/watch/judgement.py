@@ -53,6 +53,11 @@ class Judgement:
         self._mutes = (None, ON_PREMISES, *(entry.name for entry in options.site.suppressions))
 
     @property
+    def idle(self) -> tuple[str, ...]:
+        """The rules that need what the site does not say."""
+        return tuple(r.slug for r in self.options.rules if r.placeholders - set(self.options.site.values))
+
+    @property
     def searches(self) -> tuple[Prefilter, Prefilter, bool]:
         """The searches of text for `conditions` and for `later`, and whether the first misses what the second finds.
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from imdswatch.errors import ImdswatchError
+from imdswatch.errors import ImdswatchError, UsageError
 from imdswatch.finding import STAGES, Skipped, Summary
 from imdswatch.scan.aggregate import Incidents
 from imdswatch.scan.text import Outcome
@@ -33,6 +33,7 @@ STATUS = 5.0
 RETRY = 5.0
 """Seconds after which what could not be written is tried once more."""
 _TIDY = 3600.0
+_DAY = 86400.0
 _WIPED = "was damaged; it is set aside as {} and begun anew: what was told may be told again"
 
 
@@ -103,11 +104,12 @@ class Watch:
         summary_at, status_at, retry_at, tidy_at = now + self._until_summary(), now, now, now
         if self._state.set_aside:
             self._skip(Skipped(str(self._state.path), "", _WIPED.format(self._state.set_aside)))
+        day = time.time() // _DAY
         while True:
             stopping = self._wishes.stop
             now = time.monotonic()
-            if self._wishes.reload:
-                self._wishes.reload = False
+            if self._wishes.reload or time.time() // _DAY != day:  # suppressions expire at midnight, UTC
+                self._wishes.reload, day = False, time.time() // _DAY
                 self._reload()
             busy = self._round(now, again=now >= retry_at, last=stopping)
             if self._ledger.trouble or self._ledger.mute:
@@ -152,7 +154,15 @@ class Watch:
         return bool(outcome.lines or outcome.bytes)
 
     def _complain(self) -> None:
-        """Say once that the state or the output cannot be written, and once that it can again."""
+        """Say once that the state or the output cannot be written, and once that it can again.
+
+        Raises UsageError for a state that is damaged: only a new start can set it aside and read all logs again.
+        """
+        if self._state.damaged:
+            help = "start the watch again: it sets this state aside, and reads followed logs from their start"
+            raise UsageError(
+                "the state was damaged while it was in use", file=str(self._state.path), help=help
+            )
         if self._ledger.trouble != self._trouble:
             self._trouble = self._ledger.trouble
             if self._trouble:

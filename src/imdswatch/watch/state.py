@@ -4,6 +4,8 @@ Guarantees: `commit` is one transaction, so findings and checkpoints are always 
 is killed (WAL; a power cut may lose the last transactions, never half of one). One process at a time writes, which a
 lock says; anybody may read meanwhile. What cannot be written is a `StateTrouble` with the reason. A damaged file is set
 aside under another name when it is opened, and a new one begun.
+
+Longer than most: the tables, and everything that reads or writes them, stand in one place.
 """
 
 from __future__ import annotations
@@ -77,6 +79,8 @@ class State:
         self._folder, self.path = folder, folder / NAME
         self.set_aside = ""
         """Where a damaged state was put when this one was begun in its place."""
+        self.damaged = False
+        """Whether it has shown itself to be damaged while it was in use."""
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -171,7 +175,11 @@ class State:
         try:
             return self._database.execute(query, values).fetchall()
         except sqlite3.Error as error:
-            raise StateTrouble(_why(error)) from error
+            raise self._trouble(error) from error
+
+    def _trouble(self, error: sqlite3.Error) -> StateTrouble:
+        self.damaged = self.damaged or (isinstance(error, sqlite3.DatabaseError) and _is_damage(error))
+        return StateTrouble(_why(error))
 
     def commit(
         self,
@@ -210,7 +218,7 @@ class State:
                     run("ROLLBACK")
                 raise
         except sqlite3.Error as error:
-            raise StateTrouble(_why(error)) from error
+            raise self._trouble(error) from error
 
     def told(self, rows: Iterable[Row]) -> None:
         """Note that findings were told as they are; when they were last seen stays."""
@@ -224,7 +232,7 @@ class State:
         except sqlite3.Error as error:
             with suppress(sqlite3.Error):
                 self._database.execute("ROLLBACK")
-            raise StateTrouble(_why(error)) from error
+            raise self._trouble(error) from error
 
     def forget(self, before: float, most: int) -> int:
         """Forget findings not seen since `before`, and the mildest oldest beyond `most`; return how many of these."""
@@ -239,7 +247,7 @@ class State:
                 )
             return max(0, int(held) - most)
         except sqlite3.Error as error:
-            raise StateTrouble(_why(error)) from error
+            raise self._trouble(error) from error
 
     def stages(self) -> dict[int, int]:
         """Return how many findings are held of each stage."""

@@ -78,7 +78,7 @@ def thaw(text: str, rules: Sequence[Rule]) -> Incident | None:
                     number,
                     Sighting(*_sighting(order, verdict, fields, combo, index_of), unit),
                 )
-    except (TypeError, IndexError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
         raise ValueError(f"no incident: {error}") from error
     return incident if incident.combos else None
 

@@ -21,7 +21,7 @@ from imdswatch.watch.judgement import Judgement, Take
 from imdswatch.watch.library import HEAD, TAIL, Content, Identity, Library
 from imdswatch.watch.pieces import BEGINNING, Pieces, Tally
 
-ROOM = 16 << 20
+ROOM = 4 << 20
 """Octets that are read of one file before the others have their turn."""
 LATE = 60.0
 """Seconds by which one log may be written later than another."""
