@@ -128,6 +128,20 @@ def test_told_early_or_late_the_stages_are_the_same() -> None:
         assert {_gist(one) for one in expected} - {_gist(one) for one in found} == set()
 
 
+def test_a_flood_takes_bounded_memory_and_loses_nothing() -> None:
+    """Forty thousand hosts ask within a second, and nobody answers: each is told, now or when it is over."""
+    prompt, found, count = Prompt(), list[Observed](), 40_000
+    for number in range(count):
+        host = f"10.{number >> 14}.{number >> 7 & 127}.{number & 127}"
+        frame = f.ethernet(f.ip4(f.tcp(flags=f.SYN), src=host))
+        found += prompt.push(at(frame, number / count, number + 1), 100.0 + number / count)
+        assert len(prompt._soon) < 5000
+    found += prompt.tick(101.0)
+    found += prompt.end()
+    assert len({one.fields["src_ip"] for one in found}) == count
+    assert len(found) == count
+
+
 def _gist(one: Observed) -> tuple[object, ...]:
     fields = complete(one.fields)
     return (

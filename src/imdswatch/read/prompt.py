@@ -37,6 +37,7 @@ BACK = 5.0
 _LOOKUP = 0.8  # seconds that a lookup waits for its answer
 _FRAGMENTS = 2.0
 _MOST = 1 << 14
+_MOST_WAITING = 1 << 12
 _AT_ONCE = 256  # connections that are looked into at one tick: a flood of them is told as it closes
 
 _News = tuple[object, ...]
@@ -105,6 +106,8 @@ class Prompt:
                 number = talk.connection.number
                 if number not in self._soon and dialogues.waits(talk):
                     self._soon[number] = talk, now
+                    if len(self._soon) > _MOST_WAITING:  # a flood: those are told when they are over
+                        self._soon.popitem(last=False)
             dialogues.touched.clear()
         return found
 
@@ -115,7 +118,7 @@ class Prompt:
         for talk in _due(self._soon, now - SOON):
             found += self._finally(dialogues.hurry(talk))
             found += self._of(talk, cut=False)
-            if dialogues.waits(talk):
+            if dialogues.waits(talk) and len(self._later) < _MOST_WAITING:
                 self._later.setdefault(talk.connection.number, (talk, now))
         for talk in _due(self._later, now - LATER + SOON):
             found += self._of(talk, cut=True)
