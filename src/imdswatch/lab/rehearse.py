@@ -35,7 +35,7 @@ from imdswatch.lab.server import Heard
 from imdswatch.redact import redact
 
 _LONGEST = 45.0
-_QUIET = 0.25
+_QUIET, _RELAYED = 0.25, 0.75  # seconds; frames of a trunk come through a thread, which may be late
 _MOST_TEXT = 200
 _MARKS = (  # the endpoints in any packet: as addresses, and as text
     *(ipaddress.ip_address(one).packed for one in (ENDPOINT, ENDPOINT6)),
@@ -107,7 +107,7 @@ def perform(enclosure: Enclosure, scenario: Scenario, client: Client, folder: Pa
                 for move, values in scenario.steps:
                     MOVES[move](play, **values)
                 said = _ask(play, client, operation, folder) if operation else ""
-                sensor.quiet(_QUIET, 3.0)
+                sensor.quiet(_QUIET if scenario.vlan is None else _RELAYED, 3.0)
                 capture, packets = sensor.stop(), len(sensor)
     except (CannotPlay, UsageError, OSError, NetlinkError) as error:  # a kernel without IPv6, say
         return Performance(scenario, client, operation, skipped=str(error))

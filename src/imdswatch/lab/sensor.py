@@ -19,6 +19,7 @@ _SOL_PACKET, _AUXDATA = 263, 8
 _SO_TIMESTAMPNS = 35
 _VLAN_VALID, _TPID_VALID = 0x10, 0x40
 _LONGEST = 262144
+_PATIENCE = 5.0  # a client that is still sending does not keep us
 
 
 class Sensor:
@@ -33,7 +34,7 @@ class Sensor:
             self._socket.bind((interface, 3))
         self._records: list[bytes] = []
         self._last = time.monotonic()
-        self._stopped = threading.Event()
+        self._stopped, self._latest = threading.Event(), 0.0
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -41,9 +42,9 @@ class Sensor:
         return len(self._records)
 
     def quiet(self, seconds: float, longest: float) -> None:
-        """Wait until nothing came for some time, but no longer than `longest`."""
-        ends = time.monotonic() + longest
-        while time.monotonic() < ends and time.monotonic() - self._last < seconds:
+        """Wait until nothing came for some time from now on, but no longer than `longest`."""
+        begun = time.monotonic()
+        while time.monotonic() < begun + longest and time.monotonic() - max(begun, self._last) < seconds:
             time.sleep(0.02)
 
     def stop(self) -> bytes:
@@ -52,14 +53,18 @@ class Sensor:
         return b"".join(self._records)
 
     def close(self) -> None:
-        """Stop recording; once is as good as twice."""
+        """Stop recording when what has come is recorded; once is as good as twice."""
+        self._latest = time.monotonic() + _PATIENCE
         self._stopped.set()
         self._thread.join()
         self._socket.close()
 
     def _run(self) -> None:
-        while not self._stopped.is_set():
+        while True:
             ready, _, _ = select.select([self._socket], [], [], 0.05)
+            # It ends when nothing is left, and no sooner: on a busy machine this thread may be late.
+            if self._stopped.is_set() and (not ready or time.monotonic() > self._latest):
+                return
             if not ready:
                 continue
             frame, beside, _, _ = self._socket.recvmsg(_LONGEST, 256)
