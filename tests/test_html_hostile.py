@@ -81,7 +81,7 @@ def test_no_text_of_a_log_runs_asks_or_hides(browser: Browser, tmp_path: Path) -
         ):
             page.select_option(f"#choose-{name}", value)
         page.select_option(f"#choose-{name}", "")
-    for name in page.locator(".lane-name").all():
+    for name in page.locator(".lane-name").all()[:4]:
         name.click()
         page.get_by_role("button", name="Show all findings").click()
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
