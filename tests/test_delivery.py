@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import hmac
 import json
@@ -18,6 +19,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from standardwebhooks import Webhook
 
 from imdswatch.delivery import channel_to, rfc5424
 from imdswatch.delivery.courier import Courier, Pace
@@ -229,6 +231,7 @@ def test_a_webhook_is_signed_and_each_result_has_its_id(
     signed = ".".join((first.headers["webhook-id"], first.headers["webhook-timestamp"], first.body.decode()))
     expected = base64.b64encode(hmac.new(key, signed.encode(), hashlib.sha256).digest()).decode()
     assert first.headers["webhook-signature"] == f"v1,{expected}"
+    assert Webhook(key).verify(first.body, first.headers)["type"] == "imdswatch.results"
     payload = json.loads(first.body)
     assert (payload["type"], payload["timestamp"]) == ("imdswatch.results", "2026-11-22T01:00:00.250000Z")
     assert [(one["id"], one["kind"], one["result"]["number"]) for one in payload["data"]] == [
@@ -376,6 +379,27 @@ def test_two_writers_do_not_mix(tmp_path: Path) -> None:
     two.close()
 
 
+def test_a_full_disk_leaves_no_torn_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "out.ndjson"
+    channel = channel_to(read_target(f"file://{file}"))
+    channel.send([message(1)])
+    write = os.write
+
+    def full(handle: int, data: bytes) -> int:
+        if len(data) <= 20:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(handle, data[:20])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        with pytest.raises(Undelivered, match="no space left"):
+            channel.send([message(2)])
+    assert len(file.read_text(encoding="utf-8").splitlines()) == 1
+    assert channel.send([message(2)]) == 1
+    channel.close()
+    assert [json.loads(line)["number"] for line in file.read_text(encoding="utf-8").splitlines()] == [1, 2]
+
+
 def test_only_a_plain_file_is_written(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "link").symlink_to(tmp_path / "victim")
@@ -402,6 +426,15 @@ def test_the_spool_keeps_order_ids_and_bounds(tmp_path: Path) -> None:
     assert again.put(message(5))
     assert [one.id for _, one in again.head(10)] == ["f0002-x", "f0009-x", "f0005-x"]
     assert (tmp_path / "a.spool").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_full_disk_is_no_room(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "a.spool", 1 << 30)
+    assert spool.put(message(1))
+    spool._db.execute("PRAGMA max_page_count = 8")
+    assert not spool.put(message(2, title="x" * 100_000))
+    assert [one.id for _, one in spool.head(9)] == ["f0001-x"]
+    spool.close()
 
 
 @pytest.mark.parametrize("content", [b"no database at all" * 100, b"SQLite format 3\0" + b"\xff" * 4000])
