@@ -213,6 +213,20 @@ def test_systemd_finds_nothing_wrong_with_the_unit(block: str, tmp_path: Path) -
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
+def test_folders_and_masked_units_are_passed_over(tmp_path: Path) -> None:
+    folders = {
+        "/etc/default/grub.d/": "",
+        "/etc/sysconfig/network-scripts/ifcfg": "",
+        "/etc/profile.d/x.sh/": "",
+    }
+    masked = {"/etc/systemd/system/masked.service": "-> /dev/null"}
+    root = make(tmp_path / "root", ROOTS["debian"] | folders | masked)
+    (root / "dev").mkdir()
+    os.mkfifo(root / "dev/null")  # as little a file as the device is
+    done = harden(tmp_path, "--apply")
+    assert (done.code, done.skips) == (0, {})
+
+
 def test_two_runs_are_taken_back_in_turn(tmp_path: Path) -> None:
     root = make(tmp_path / "root", ROOTS["ssm"] | {"/etc/environment": "http_proxy=http://p:1\n"})
     before = print_of(root)

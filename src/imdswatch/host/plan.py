@@ -242,6 +242,9 @@ class _Planner:
 
     def _texts(self, step: Step) -> Iterator[tuple[str, str]]:
         for path in self._expanded(step.path):
+            # Folders as /etc/default/grub.d, and units that are masked, are not what the pattern is for.
+            if "*" in step.path and (self._tree.is_folder(path) or self._tree.resolve(path) == "/dev/null"):
+                continue
             text = self._text(path)
             if text is not None:
                 yield path, text
