@@ -24,6 +24,10 @@ _SESSIONS = (
 )
 _CRON = ("cron", "crond")
 _SCRIPT = 64 << 10
+_USES_AWS = re.compile(
+    r"AWS_(?:ACCESS_KEY_ID|(?:DEFAULT_)?(?:PROFILE|REGION)|ROLE_ARN|WEB_IDENTITY|CONTAINER_CREDENTIALS)"
+)
+"""Variables that say that a process works with AWS; the switch does not, where all processes have it."""
 ANY = "any-sdk"
 """The tool that stands for whatever may be in a container of which only the settings are known."""
 
@@ -138,7 +142,7 @@ def _of_processes(tree: Tree, known: Sequence[User], tools: Sequence[Tool]) -> I
         is_client = any(
             {head.rpartition("/")[2], process.name} & set(tool.package.binaries) for tool in tools
         )
-        given = any(name.startswith("AWS_") for name in process.environment)
+        given = any(_USES_AWS.match(name) for name in process.environment)
         if not is_client and not (given and any(starts(process.command, tool) for tool in tools)):
             continue
         yield Context(

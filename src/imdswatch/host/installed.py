@@ -27,7 +27,7 @@ _COMPOSE = re.compile(r"(?:docker-)?compose[\w.-]*\.ya?ml\Z")
 _DIST = re.compile(r"(?P<name>[A-Za-z0-9_.]+?)-(?P<version>\d[^-]*)(?:-py[\d.]+)?\.(?:dist-info|egg-info)\Z")
 _JAR = re.compile(r"(?P<name>[a-z0-9-]+?)-(?P<version>\d[\w.]*)\.jar\Z")
 _GEM = re.compile(r"(?P<name>[a-z0-9_-]+?)-(?P<version>\d[\w.]*)\.gemspec\Z")
-_JARS = 2000
+_JARS = 5000
 _EXECUTABLES = 400
 
 
