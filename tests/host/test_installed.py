@@ -66,7 +66,7 @@ def test_packages_of_debian_count_while_they_are_installed(tmp_path: Path) -> No
 
 
 def test_packages_of_rpm_are_read_from_its_database(tmp_path: Path) -> None:
-    """A header as lib/header.c writes it: two counts, then tag, type, offset and count of each entry, then the store."""
+    """A header as lib/header.c writes it: two counts; tag, type, offset, count of each entry; the store."""
     store = b"awscli2\x002.15.30\x00"
     entries = struct.pack(">IIII", 1000, 6, 0, 1) + struct.pack(">IIII", 1001, 6, 8, 1)
     header = struct.pack(">II", 2, len(store)) + entries + store
