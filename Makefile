@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 LOCKS := requirements.lock requirements-dev.lock
 CLIENTS := .cache/clients
 
-.PHONY: screenshots sbom package delivery demo test check golden docs site bench bench-audit truth lock engines conformance fuzz clients lab clean check-static
+.PHONY: probe-table screenshots sbom package delivery demo test check golden docs site bench bench-audit truth lock engines conformance fuzz clients lab clean check-static
 
 $(VENV)/run.stamp: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "imdswatch needs Python 3.11 or newer")'
@@ -56,6 +56,14 @@ truth: $(VENV)/dev.stamp $(CLIENTS)/stamp  ## every host situation with every re
 
 site: .cache/site/stamp  ## the documentation as a site, in site/; needs no network once its tools are there
 	NO_MKDOCS_2_WARNING=1 .cache/site/bin/mkdocs build --site-dir site
+
+.cache/moto/stamp: docs/probe_verdicts.lock
+	$(PYTHON) -m venv .cache/moto
+	.cache/moto/bin/pip install --quiet --disable-pip-version-check --require-hashes -r docs/probe_verdicts.lock
+	touch $@
+
+probe-table: $(VENV)/dev.stamp .cache/moto/stamp  ## docs/probe-verdicts.md: what botocore took, and what probe said, of the same answerers
+	BOTOCORE_PYTHON=.cache/moto/bin/python PYTHONPATH=src:tests $(BIN)/python docs/probe_verdicts.py
 
 bench: $(VENV)/dev.stamp  ## speed and memory as ratios measured in one run
 	$(BIN)/python bench/run.py $(BENCH)
@@ -156,6 +164,7 @@ lock: $(VENV)/dev.stamp  ## resolve the dependencies anew
 	$(COMPILE) -o requirements.lock pyproject.toml
 	$(COMPILE) -c requirements.lock -o requirements-dev.lock requirements-dev.in
 	$(COMPILE) -o docs/site.lock docs/site.in
+	$(COMPILE) -o docs/probe_verdicts.lock docs/probe_verdicts.in
 	cd tools && ../$(COMPILE) -o package.lock package.in
 	for name in python aws; do $(COMPILE) -o $(LOCKED)/$$name.lock $(LOCKED)/$$name.in || exit 1; done
 
