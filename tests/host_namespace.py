@@ -1,7 +1,8 @@
 """Namespaces in which `imdswatch harden` may do to `/` what it likes, for tests of it on a live root.
 
-A child process gets its own network and mounts: `/etc` and `/var/lib` are folders of the test, `/run` and `/sys` are
-empty, and the only interface leads to a peer that nobody listens behind. There is no way out, and nothing is left.
+A child process gets its own network and mounts: `/etc` and `/var/lib` are folders of the test, `/run`, `/sys` and the
+start-up files of users are empty, and the only interface leads to a peer that nobody listens behind. There is no way
+out, and nothing is left.
 """
 
 from __future__ import annotations
@@ -77,6 +78,14 @@ def enter(folder: Path) -> None:
     ).split("|"):
         if subprocess.run(words.split(" "), check=False).returncode != 0:
             raise NotImplementedError
+    # The start-up files of who runs the tests are nobody's business here: empty ones stand in for them.
+    (folder / "empty").touch()
+    for home in (Path("/root"), *Path("/home").glob("*")):
+        for name in (".profile", ".bashrc", ".bash_profile", ".zshenv", ".zshrc"):
+            if (home / name).is_file():
+                words = ["mount", "--bind", folder / "empty", home / name]
+                if subprocess.run(words, check=False).returncode != 0:
+                    raise NotImplementedError
     until = time.monotonic() + 10
     while (
         " state UP "
