@@ -40,10 +40,11 @@ class Following(Selection):
         """Look for something else from now on, and in the window; flows that are interesting stay so."""
         self._search = search
         self._requests.search = search
-        window, self._window = self._window, deque()
-        for held, told in window:
-            self._window.append((self._looked(held.packets), told))
-        self._due.clear()
+        anew: dict[int, Held] = {}
+        for place, (held, told) in enumerate(self._window):
+            anew[id(held)] = self._looked(held.packets)
+            self._window[place] = anew[id(held)], told
+        self._due = deque((since, anew[id(held)]) for since, held in self._due if id(held) in anew)
         return self._wanted(again=True)
 
     def pass_on(self, packets: Packets) -> Iterator[Frame]:

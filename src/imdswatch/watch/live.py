@@ -59,7 +59,7 @@ class LiveFeed:
         self._hosts: tuple[str, ...] = ()
         self._pairs: Recent[Pair, bool] = Recent(_MOST_PAIRS)
         self._met = False
-        self._generation, self._adapted = judgement.generation, 0.0
+        self._generation, self._adapted, self._asked = judgement.generation, 0.0, 0.0
         self._prompt = Prompt()
         search = CaptureSearch(judgement.conditions, judgement.later).search
         self._following = None if search is None else Following(search)
@@ -81,6 +81,9 @@ class LiveFeed:
     def _adapt(self, outcome: Outcome, now: float) -> None:
         """Search for what is wanted now: rules have changed, or who was served credentials."""
         judgement = self._judgement
+        if len(self._hosts) == _MOST_SEARCHED and now < self._asked + _ADAPT:
+            return  # to list so many takes its time, too
+        self._asked = now
         hosts = tuple(sorted(judgement.victims)[:_MOST_SEARCHED])
         same = hosts == self._hosts and judgement.generation == self._generation
         if (same and not self._met) or now < self._adapted + _ADAPT:
