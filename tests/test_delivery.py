@@ -437,6 +437,20 @@ def test_a_full_disk_is_no_room(tmp_path: Path) -> None:
     spool.close()
 
 
+def test_two_processes_may_share_a_spool(tmp_path: Path) -> None:
+    one, two = (Spool(tmp_path / "a.spool", 1 << 20) for _ in range(2))
+    one.put(message(1))
+    two.put(message(2))
+    two.put(message(1))
+    assert [m.id for _, m in one.head(9)] == [m.id for _, m in two.head(9)] == ["f0001-x", "f0002-x"]
+    numbers = [number for number, _ in one.head(9)]
+    one.confirmed(numbers)
+    two.confirmed(numbers)
+    assert one.waiting() == two.waiting() == 0
+    one.close()
+    two.close()
+
+
 @pytest.mark.parametrize("content", [b"no database at all" * 100, b"SQLite format 3\0" + b"\xff" * 4000])
 def test_a_damaged_spool_is_set_aside_and_told(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.spool").write_bytes(content)

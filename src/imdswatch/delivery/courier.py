@@ -89,9 +89,8 @@ class Courier(threading.Thread):
             if not batch:
                 return False
             self._try(batch)
-        except (
-            sqlite3.OperationalError
-        ) as error:  # a full disk, or another process that holds the spool for long
+        except sqlite3.OperationalError as error:
+            # A full disk, or another process that holds the spool for long: what was sent may be sent again.
             self._failed(f"the spool cannot be used: {error}")
         return True
 

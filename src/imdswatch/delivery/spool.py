@@ -16,7 +16,7 @@ import sqlite3
 import stat
 import threading
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from imdswatch.delivery.message import Message
@@ -84,13 +84,23 @@ class Spool:
     def confirmed(self, numbers: Sequence[int]) -> None:
         """Forget messages that their receiver has."""
         with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
-            for number in numbers:
-                row = self._db.execute(
-                    "DELETE FROM message WHERE seq = ? RETURNING length(body)", (number,)
-                ).fetchone()
-                self._bytes -= row[0] if row else 0
-            self._db.execute("COMMIT")
+            db, freed = self._db, 0
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                for (
+                    number
+                ) in numbers:  # not by RETURNING: the SQLite of long-lived systems is older than that
+                    [(size,)] = db.execute(
+                        "SELECT coalesce(sum(length(body)), 0) FROM message WHERE seq = ?", (number,)
+                    )
+                    db.execute("DELETE FROM message WHERE seq = ?", (number,))
+                    freed += size
+                db.execute("COMMIT")
+            except sqlite3.OperationalError:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                raise
+            self._bytes -= freed
 
     def refused(self, number: int, why: str) -> None:
         """Keep a message that its receiver refuses out of the way of others; the next run tries it once more."""
@@ -105,7 +115,7 @@ class Spool:
 
     def sync(self) -> None:
         """Make what was taken survive a power failure; another process at work may delay that."""
-        with self._lock:
+        with self._lock, suppress(sqlite3.OperationalError):  # the next time, then
             self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def close(self) -> None:
