@@ -217,7 +217,7 @@ def test_how_it_goes_is_told_to_people_and_to_prometheus(log: Path, tmp_path: Pa
         assert done.code == 0
         assert "2 records" in done.out
         assert "findings: 0 attempted, 1 requested" in done.out
-        assert run(tmp_path, "watch", "--follow", log, "--state", watch.state).err.startswith(
+        assert run(tmp_path, "watch", "-q", "--follow", log, "--state", watch.state).err.startswith(
             "error: another watch uses this state"
         )
         watch.signal(signal.SIGINT)
@@ -257,10 +257,9 @@ def test_findings_come_to_standard_output_as_lines_for_people(log: Path, tmp_pat
     words = command("watch", "--follow", log, "--state", tmp_path / "state", driver=FAST)
     process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment())
     assert process.stdout is not None
-    time.sleep(0.5)
-    while not (tmp_path / "state" / "state.sqlite").exists():
+    looking = Watching(tmp_path)
+    while not looking.status():
         time.sleep(0.05)
-    time.sleep(0.5)
     add(log, lines(1, ROLE, source="10.0.0.7", status=200))
     with process.stdout as handle:
         first = handle.readline()
@@ -270,3 +269,19 @@ def test_findings_come_to_standard_output_as_lines_for_people(log: Path, tmp_pat
     assert " critical credentials-served: 10.0.0.7 and 169.254.169.254, once; " in first
     assert "access.log line 1: 10.0.0.7 -> 169.254.169.254 GET" in rest
     assert "ended: 1 records of 1 feeds, 1 findings held, 0 places not looked at" in rest
+
+
+def test_an_output_that_is_full_at_the_end_is_no_bug(log: Path, tmp_path: Path) -> None:
+    with watching(tmp_path, "--follow", log) as watch:
+        watch.until_running()
+        watch.kill()
+        add(log, lines(1))
+        watch.output = Path("/dev/full")
+        watch.start()
+        watch.until(lambda: "the output cannot be written: no space left on device" in watch.errors)
+        assert watch.stop() == 0
+        assert "what was not told waits in the state" in watch.errors
+        watch.output = tmp_path / "later.ndjson"
+        watch.start()
+        watch.until(lambda: counts(watch) == [1])
+        assert watch.stop() == 0

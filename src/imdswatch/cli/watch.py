@@ -95,6 +95,7 @@ def watch(**options: Any) -> int:
     with _signals(wishes):
         chosen = _options(options)
         from imdswatch.watch.judgement import Judgement
+        from imdswatch.watch.ledger import Unwritten
         from imdswatch.watch.library import Library
         from imdswatch.watch.state import State
 
@@ -123,7 +124,13 @@ def watch(**options: Any) -> int:
                     wishes,
                     Outside(_say, lambda: _options(options), status),
                 )
-                sink.close(run.run())
+                summary = run.run()
+                try:
+                    sink.close(summary)
+                except Unwritten as error:
+                    _say(
+                        f"the end could not be written: {error.reason}; what was not told waits in the state"
+                    )
             finally:
                 state.close()
     return 0

@@ -198,8 +198,10 @@ class Watch:
         self._ledger.renew()
 
     def _until_summary(self) -> float:
-        """Return the seconds until the next summary is due, whatever happened to the clock since the last."""
+        """Return the seconds until the next summary is due: none if the last watch could not tell what it found."""
         try:
+            if self._state.owes():
+                return 0.0
             last = float(self._state.meta("summary") or "nan")
         except (StateTrouble, ValueError):
             last = float("nan")

@@ -149,6 +149,10 @@ class State:
             yield from (Row(*row) for row in rows)
             last = rows[-1][0]
 
+    def owes(self) -> bool:
+        """Say whether a finding is new or has become graver, and was not told."""
+        return bool(self._read("SELECT 1 FROM findings WHERE stage > told_stage LIMIT 1"))
+
     def at_least(self, stage: int, most: int) -> list[Row]:
         """Return the findings of this stage or higher, the newest of them if they are very many."""
         return [
