@@ -27,7 +27,7 @@ def _commands() -> Iterator[Command]:
             (line.partition("  # exit ") if number == 0 else line)
             for number, line in enumerate(block.removeprefix("$ ").rstrip("\n").split("\n"))
         )
-        yield Command(text, int(note or 0), tuple(output))
+        yield Command("docs/incident.md", text, int(note or 0), tuple(output))
 
 
 @pytest.fixture(scope="module")
