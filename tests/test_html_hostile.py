@@ -22,7 +22,8 @@ RUNS = "window.owned = (window.owned || 0) + 1"
 ATTACKS = (
     *MARKUP,
     f"<img src=x onerror='{RUNS}'>", f"</script><script>{RUNS}</script>", f"<svg><animate onbegin='{RUNS}'>",
-    f"javascript:{RUNS}", f"'-({RUNS})-'", "<iframe srcdoc='<script>parent.owned=1</script>'>", "__proto__", "A" * 5000,
+    f"javascript:{RUNS}", f"'-({RUNS})-'", "<iframe srcdoc='<script>parent.owned=1</script>'>", "__proto__",
+    "constructor", "A" * 5000,
     "<meta http-equiv=refresh content=0>", "<link rel=stylesheet href=http://198.51.100.1/x>",
     "<form action=http://198.51.100.1><button autofocus>", "\u202e\u2066evil\u2069", "\x00\x1b]0;owned\x07\x9b2J",
     "\ud800", "e\u0301\u0302" * 50, "\U0001f468\u200d\U0001f469",
@@ -85,6 +86,9 @@ def test_no_text_of_a_log_runs_asks_or_hides(browser: Browser, tmp_path: Path) -
         name.click()
         page.get_by_role("button", name="Show all findings").click()
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    text = page.inner_text("#printed")
+    assert "[object" not in text
+    assert "native code" not in text
     assert page.evaluate("window.owned") is None
     assert page.url.startswith(f"file://{path}")
     assert page.locator("script:not([type='application/json'])").count() == 1

@@ -1,19 +1,25 @@
 // One finding in full: beside the table, or over the page on a small screen. Closing it gives the focus back.
 
+// Without a prototype: a name from a log, such as `constructor`, has no meaning of its own.
 const SAYS = {
+  __proto__: null,
   'access-key-id': 'key id', document: 'credentials', 'iam-info': 'instance profile',
   'identity-document': 'identity document',
 };
 const LABELS = {
+  __proto__: null,
   ip: 'address', mac: 'MAC', port: 'port', vlan: 'VLAN', host: 'name', process: 'process', client: 'client',
   user_agent: 'user agent', vendor: 'made by', nat_ip: 'NAT to', gateway: 'by way of', ttl: 'TTL', method: 'method',
   path: 'path', status: 'status', id: 'account', access_key_id: 'key', role: 'role', from: 'known by',
 };
 const MONO = new Set(['ip', 'mac', 'nat_ip', 'gateway', 'path', 'access_key_id', 'id', 'user_agent', 'process']);
 
-const details = { row: null, pane: null, back: null };
+const details = { row: null, pane: null };
 
-const say = (value) => (Array.isArray(value) ? value.join(', ') : String(value));
+function say(value) {
+  if (Array.isArray(value)) return value.map(say).join(', ');
+  return value && typeof value === 'object' ? JSON.stringify(value) : String(value);
+}
 
 function list(pairs) {
   const known = pairs.filter(([, value]) => value !== '' && value !== null && value !== undefined && value !== false);
@@ -28,7 +34,7 @@ function told(values) {
 
 function accountOf(values) {
   if (!values) return null;
-  const words = { true: 'expected', false: 'not one you expect' }[values.expected];
+  const words = values.expected === true ? 'expected' : values.expected === false ? 'not one you expect' : '';
   const pairs = told(values);
   if (words) pairs.splice(1, 0, ['expected', span(values.expected ? 'badge good' : 'badge bad', words)]);
   for (const [source, number] of Object.entries(values.claims || {})) pairs.push([`${SAYS[source] || source} says`, number]);
