@@ -45,6 +45,8 @@ class Run:
     seen: int
     lost: int
     findings: int
+    memory: int
+    """Peak of resident octets, the ring included."""
 
     @property
     def rate(self) -> float:
@@ -85,6 +87,8 @@ def rows(out: Path) -> Iterator[Row]:
         yield _row("findings of it", told, "", "equal" if every.findings == planted else "differs", "all",
                    every.findings == planted)  # fmt: skip
         yield _row("CPU of it, of one core", f"{every.share:.1%}", "", f"{every.share:.1%}", "", None)
+        peak = max(ours.memory, every.memory) / 1e6
+        yield _row("peak memory of both", f"{peak:.0f} MB", "", f"{peak:.0f} MB", "under 300 MB", peak < 300)
         yield from _beside(every, mix, MIX, RATE, filtered=False)
         yield from _delays(out)
 
@@ -175,11 +179,11 @@ def _flood(words: Sequence[str], path: Path, count: int, rate: float, read: Read
             capture_output=True, text=True, check=True,
         )  # fmt: skip
         time.sleep(1.5)
-        cpu = _cpu(program) - before
+        cpu, memory = _cpu(program) - before, _peak(program)
         program.send_signal(signal.SIGTERM if "imdswatch" in words else signal.SIGINT)
         text = printed()
     sent = json.loads(sender.stdout)
-    return Run(int(sent["sent"]), sent["seconds"], cpu, *read(text))
+    return Run(int(sent["sent"]), sent["seconds"], cpu, *read(text), memory)
 
 
 class _running:
@@ -230,6 +234,11 @@ def _cpu(program: subprocess.Popen[bytes]) -> float:
     """Return the CPU seconds of a process and its threads so far."""
     threads = Path(f"/proc/{program.pid}/task").iterdir()
     return sum(int((one / "schedstat").read_text().split()[0]) for one in threads) / 1e9
+
+
+def _peak(program: subprocess.Popen[bytes]) -> int:
+    status = Path(f"/proc/{program.pid}/status").read_text()
+    return next(int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmHWM:"))
 
 
 # --- how late ---------------------------------------------------------------------------------------------------------
