@@ -46,7 +46,8 @@ def contexts(
         yield _of_image(tree, homes)
     elif tools:
         given = sessions.pam_environment(tree, _SESSIONS)
-        yield from (sessions.session(tree, user, given) for user in people)
+        edit = "/etc/environment" if sessions.pam_reads(tree, _SESSIONS) else ""
+        yield from (sessions.session(tree, user, given, edit) for user in people)
         yield from _of_units(tree, homes, tools)
         yield from _of_jobs(tree, homes, tools)
         if tree.live:

@@ -55,7 +55,7 @@ def people(tree: Tree, known: tuple[User, ...]) -> tuple[User, ...]:
 
 
 def session(tree: Tree, user: User, pam: Mapping[str, Setting], edit: str = "") -> Context:
-    """Return what a session of a user gets; `edit` is the file to change where no PAM reads /etc/environment."""
+    """Return what a session of a user gets; `edit` is the file in which a variable belongs (default: theirs)."""
     before = len(tree.skipped)
     always = dict(pam)
     table = _shells().get(user.shell.rpartition("/")[2], {})
@@ -71,8 +71,6 @@ def session(tree: Tree, user: User, pam: Mapping[str, Setting], edit: str = "") 
         others.append(Other("it is started without a login shell: by ssh, a job or a desktop", always))
     if always != pam:
         others.append(Other("it is started without that shell: by a job, a service or a desktop", dict(pam)))
-    if not edit and tree.is_folder("/etc/pam.d"):
-        edit = "/etc/environment"
     edit = edit or f"{user.home.rstrip('/')}/.profile"
     return Context(
         kind="session",
@@ -130,6 +128,14 @@ def pam_environment(tree: Tree, services: tuple[str, ...]) -> Environment:
             path = arguments.get("envfile", "/etc/environment")
             _take(environment, syntax.pam_environment(tree.read_text(path) or "", path))
     return environment
+
+
+def pam_reads(tree: Tree, services: tuple[str, ...]) -> bool:
+    """Say whether any of these services has pam_env, so that /etc/environment reaches its sessions."""
+    lines = _pam_lines(tree, services)
+    return any(
+        "readenv=0" not in line and not any(one.startswith("envfile=") for one in line) for line in lines
+    )
 
 
 def _take(environment: dict[str, Setting], settings: Iterator[Setting]) -> None:
