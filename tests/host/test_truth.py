@@ -16,7 +16,7 @@ FEW = (
     *("nothing-set", "switch-true", "switch-1", "switch-in-quotes", "keys-and-region", "profile-missing"),
     *("mode-auto", "proxy", "endpoint-on-loopback", "source-is-imds-and-switch"),
 )
-QUICK = ("botocore", "js-3", "js-2", "aws-cli-1")
+QUICK = ("botocore", "js-3", "js-2")
 
 
 @pytest.mark.parametrize("name", truth.situations())
