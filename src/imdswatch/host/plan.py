@@ -72,6 +72,8 @@ class _Planner:
             if (found := next((path for path in paths if tree.is_file(path)), None))
         }
         self._asked, self._block = block, ""
+        self._proxied: bool | None = None
+        self._bypassed: bool | None = None
         self._do: Mapping[str, Callable[[Remedy, Step], None]] = {
             "correct": self._correct,
             "assign": self._assign,
@@ -214,19 +216,25 @@ class _Planner:
             self._change(remedy, step, path, new)
 
     def _any_proxy(self, remedy: Remedy) -> bool:
-        return any(
-            assignments.sets_proxy(text, step.form) for step in remedy.steps for _, text in self._texts(step)
-        )
+        if self._proxied is None:  # asked for each of many files
+            self._proxied = any(
+                assignments.sets_proxy(text, step.form)
+                for step in remedy.steps
+                for _, text in self._texts(step)
+            )
+        return self._proxied
 
     def _any_bypass(self, remedy: Remedy) -> bool:
         """Say whether a service already has a list of its own that a second one would take the place of."""
-        return any(
-            one.before is not None and assignments.sets_bypass(_decoded(one.before), step.form)
-            for step in remedy.steps
-            if step.form in ("systemd", "envfile")
-            for path, _ in self._texts(step)
-            if (one := self._drafts[real(self._tree, path)])
-        )
+        if self._bypassed is None:
+            self._bypassed = any(
+                one.before is not None and assignments.sets_bypass(_decoded(one.before), step.form)
+                for step in remedy.steps
+                if step.form in ("systemd", "envfile")
+                for path, _ in self._texts(step)
+                if (one := self._drafts[real(self._tree, path)])
+            )
+        return self._bypassed
 
     def _link(self, remedy: Remedy, step: Step) -> None:
         path, target = real(self._tree, step.path), real(self._tree, step.text)
