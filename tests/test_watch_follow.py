@@ -374,11 +374,12 @@ def test_names_that_rotation_gives(one: str, other: str, answer: bool) -> None:
     assert related(one, other) is related(other, one) is answer
 
 
+@pytest.mark.parametrize("past", [False, True])
 def test_a_folder_of_very_many_files_needs_few_descriptors(
-    log: Path, monkeypatch: pytest.MonkeyPatch
+    log: Path, monkeypatch: pytest.MonkeyPatch, past: bool
 ) -> None:
     monkeypatch.setattr("imdswatch.watch.follow._OPEN", 8)
-    followed = Followed(log.parent)
+    followed = Followed(log.parent, from_start=not past)
     before = len(os.listdir("/proc/self/fd"))
     for number in range(1, 41):
         log.with_name(f"host{chr(96 + number // 26)}{chr(97 + number % 26)}.log").write_bytes(lines(number))
@@ -386,7 +387,7 @@ def test_a_folder_of_very_many_files_needs_few_descriptors(
     for _ in range(8):
         found += followed.read()
         assert len(os.listdir("/proc/self/fd")) <= before + 8
-    assert sorted(found) == list(range(1, 41))
+    assert sorted(found) == ([] if past else list(range(1, 41)))
     add(log.with_name("host`b.log"), lines(99))
     assert followed.read() + followed.read() == [99]
 

@@ -213,12 +213,14 @@ class Follow:
         places = {found.path: found.identity for found in files}
         met = set(places.values())
         done: set[Identity] = set()
+        whole = True
         for found in files:
             if found.identity in done:
                 continue  # another name of the same file
             done.add(found.identity)
             if len(self._tails) >= _OPEN and not self._shed():
-                break  # the next look goes on
+                whole, self._next = False, now  # the next look goes on
+                break
             try:
                 self._meet(found, outcome, now)
             except OSError as error:
@@ -231,7 +233,7 @@ class Follow:
             moved = places.get(path) != tail.identity or _origin(path) in places.keys() - {path}
             tail.rotated = None if not moved else now if tail.rotated is None else tail.rotated
         self._miss(outcome, now, met)
-        self._past = False
+        self._past = self._past and not whole
 
     def _shed(self) -> bool:
         """Close files that were read to their end, those that grew longest ago first; return whether there were any."""
