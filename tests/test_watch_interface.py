@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -103,7 +104,7 @@ def test_from_the_wire_to_standard_output(cable: None, tmp_path: Path) -> None:
         assert time.monotonic() - began < 5
     finally:
         code, said = watching.end()
-    assert (code, said) == (0, "")
+    assert (code, "error" in said) == (0, False)
     finding = watching.of("finding")[-1]
     assert finding["victim"]["ip"] == "10.20.1.10"
     assert finding["evidence"][0]["source"] == "interface out0"
@@ -147,14 +148,14 @@ def test_who_asked(cable: None, tmp_path: Path) -> None:
         if any(one["source"] == "processes" for one in watching.of("skipped")):
             pytest.skip("tracing is not allowed here")
         tool = "import socket; s = socket.socket(); s.settimeout(1); s.connect_ex(('169.254.169.254', 80))"
-        client = subprocess.Popen(["python3", "-I", "-c", tool])
+        client = subprocess.Popen([sys.executable, "-I", "-c", tool])
         watching.until(lambda: bool(watching.stages()))
         client.wait()
     finally:
         assert watching.end()[0] == 0
     finding = watching.of("finding")[0]
     assert finding["stage"] == "attempted"
-    assert "python3" in finding["victim"]["process"]
+    assert finding["victim"]["process"] == os.path.realpath(sys.executable)
     assert f"pid {client.pid}, user root" in finding["evidence"][0]["excerpt"]
 
 
@@ -189,7 +190,7 @@ def test_it_gives_up_what_it_does_not_need(cable: None, tmp_path: Path) -> None:
 def test_what_cannot_be(cable: None, tmp_path: Path, words: list[str], said: str) -> None:
     done = run(tmp_path, "watch", "--state", tmp_path / "state", *words)
     assert (done.code, done.out) == (2, "")
-    assert done.err.startswith(said)
+    assert said in done.err
 
 
 def test_another_user(cable: None, tmp_path: Path) -> None:
@@ -207,7 +208,7 @@ def test_another_user(cable: None, tmp_path: Path) -> None:
         told = run(
             tmp_path, "watch", "--state", tmp_path / "state", "--interface", "out0", "--user", "nobody"
         )
-        assert told.err.startswith("error: user nobody cannot read the modules of this program")
+        assert "error: user nobody cannot read the modules of this program" in told.err
         pytest.skip("another user cannot run this interpreter")
     watching = Watching(tmp_path, "--user", "nobody")
     try:

@@ -43,6 +43,7 @@ class Live:
         self.drops = 0
         self._program, self._octets, self._block = program, octets, block
         self._ring: Ring | None = None
+        self._number = 1
         self._gone: float | None = None
         """Since when nothing is seen, if so."""
         self._going = 0.0  # monotonic: when the interface went, while its ring is still emptied
@@ -71,7 +72,9 @@ class Live:
         linktype = _LINKTYPES.get(kind)
         if linktype is None:
             raise OSError(errno.EPFNOSUPPORT, f"links of kind {kind} (ARPHRD) cannot be read")
-        self._ring = Ring(self.interface, linktype, self._program(linktype), self._octets, self._block)
+        self._ring = Ring(
+            self.interface, linktype, self._program(linktype), self._octets, self._block, self._number
+        )
         self._linktype = linktype
 
     def filter(self, program: Filter) -> None:
@@ -115,6 +118,7 @@ class Live:
     def _return(self, now: float) -> None:
         if self._ring is not None and now - self._going >= _LEFT:
             self._count()
+            self._number = self._ring.number
             self._ring.close()
             self._ring = None
         if self._ring is not None or now - self._looked < _AGAIN:

@@ -86,15 +86,24 @@ def hardware(interface: str) -> int:
 
 
 class Ring:
-    """The packets of one interface that pass a filter; `octets` of memory are shared with the kernel."""
+    """The packets of one interface that pass a filter; `octets` of memory are shared with the kernel.
+
+    `number` is that of the next packet: who opens an interface again goes on where the last ring ended.
+    """
 
     def __init__(
-        self, interface: str, linktype: int, program: tuple[Instruction, ...], octets: int, block: int = BLOCK
+        self,
+        interface: str,
+        linktype: int,
+        program: tuple[Instruction, ...],
+        octets: int,
+        block: int = BLOCK,
+        number: int = 1,
     ) -> None:
         self._linktype = linktype
         self._block, self._count = block, max(2, octets // block)
         self._turn = 0
-        self._number = 1
+        self.number = number
         self._interfaces: dict[int, Interface] = {}
         self._memory: mmap.mmap | None = None
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)  # protocol 0: nothing comes yet
@@ -182,7 +191,7 @@ class Ring:
         if tagged.any():
             kind = np.where(status & _VLAN_TPID_VALID != 0, halves[at + 36], 0x8100).astype(np.int64)
             tags = np.where(tagged, kind << 16 | words[at + 32], 0).tolist()
-        first, self._number = self._number, self._number + len(headers)
+        first, self.number = self.number, self.number + len(headers)
         distance = before.tolist()
         one = self._interface(distance[0])
         same = bool((before == before[0]).all())

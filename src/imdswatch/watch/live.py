@@ -67,7 +67,6 @@ class LiveFeed:
         self.name = self._live.name
         self._observed: list[Observed] = []
         self._skipped: list[Skipped] = []
-        self._counts = Counts()
         self._records = self._bytes = self._events = 0
         self._last: float | None = None
 
