@@ -11,10 +11,10 @@ from dataclasses import replace
 from imdswatch.host.change import Change
 from imdswatch.host.contexts import runs
 from imdswatch.host.facts import Context, Facts, Network, Tool
-from imdswatch.host.families import changes, families
+from imdswatch.host.families import Family, changes, families
 from imdswatch.host.judge import Judgement, judge
 from imdswatch.host.shown import evidence
-from imdswatch.matrix import ASKS, ASKS_ONLY_WHEN, UNKNOWN, Cell
+from imdswatch.matrix import ASKS, ASKS_ONLY_WHEN, PROTECTED, Cell
 from imdswatch.redact import redact
 
 _ELSEWHERE = "this disk is started outside of EC2"
@@ -45,15 +45,15 @@ def _cell(facts: Facts, context: Context, tool: Tool) -> Cell:
         why=redact(found.why),
         when=redact(found.when),
         evidence=tuple(map(evidence, found.rests_on)),
-        change=_change(context, found),
+        change=_change(family, context, found),
         notes=(family.caveat,) if family.caveat and found.state != ASKS else (),
     )
 
 
-def _change(context: Context, found: Judgement) -> Change | None:
-    if found.state not in (ASKS, UNKNOWN) and found.when != _ELSEWHERE:
-        return None if not found.when else _named(context.change, context.edit)
-    slug = found.repair or context.change
+def _change(family: Family, context: Context, found: Judgement) -> Change | None:
+    if found.state == PROTECTED:
+        return None
+    slug = found.repair or ("block-endpoint" if family.switch == "never" else context.change)
     return _named(slug, found.repair_at or (context.edit if slug == context.change else ""))
 
 

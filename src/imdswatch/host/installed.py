@@ -1,7 +1,7 @@
 """Which AWS clients are installed below a root: package databases, and one walk over the names of the files.
 
 A walk opens almost nothing: folders are listed, and only what a name points at is read. File systems that come over a
-network, the kernel's own, and the images of containers are left out.
+network, the kernel's own, temporary folders and the images of containers are left out.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ from imdswatch.host.families import Package, packages
 from imdswatch.host.rpm import rpm_versions
 from imdswatch.host.tree import Folder, Kind, Tree
 
-_LEFT_OUT = ("/proc", "/sys", "/dev", "/run", "/var/lib/docker", "/var/lib/containerd", "/var/lib/containers")
+_LEFT_OUT = (
+    *("/proc", "/sys", "/dev", "/run", "/tmp", "/var/tmp"),
+    *("/var/lib/docker", "/var/lib/containerd", "/var/lib/containers"),
+)
 _NAMES_LEFT_OUT = ("__pycache__", ".git", ".svn", ".hg", ".npm", ".cargo", "pip-cache")
 _ELSEWHERE = re.compile(
     r"nfs|cifs|smb|fuse|9p|ceph|gluster|lustre|beegfs|afs|autofs|proc|sysfs|tmpfs|devtmpfs|overlay|cgroup"

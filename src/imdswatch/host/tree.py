@@ -220,6 +220,8 @@ class Tree:
     def _listed(self, resolved: str, path: str) -> list[tuple[str, Kind]]:
         try:
             return sorted(self._store.names(resolved), key=_name)
+        except FileNotFoundError:  # taken away while we look, as on a running host
+            return []
         except OSError as error:
             self.skip(path, _reason(error))
             return []

@@ -59,7 +59,7 @@ class Sink:
         for check in self._checks:
             self._check(check)
         for skipped in self._skipped[:_MANY]:
-            self._line("skipped", f"{skipped.source} {skipped.position}: {skipped.reason}")
+            self._line("skipped", f"{skipped.source} {skipped.position}".rstrip() + f": {skipped.reason}")
         if len(self._skipped) > _MANY:
             self._line("skipped", f"and {len(self._skipped) - _MANY} more; --format ndjson lists them all")
         if not audited.tools:
@@ -79,7 +79,7 @@ class Sink:
         self._handle.write("\n")
         tools = dict.fromkeys(f"{cell.tool} {cell.version}".strip() for cell in cells)
         places = dict.fromkeys(f"{cell.context} of {cell.user}" for cell in cells)
-        self._line("tools", _some(list(tools)))
+        self._line("tools", _some(list(tools), "; "))
         self._line("in", _some(list(places)))
         self._line("because", one.why)
         self._evidence(one.evidence)
@@ -125,6 +125,6 @@ def _groups(cells: Sequence[Cell]) -> list[list[Cell]]:
     return list(found.values())
 
 
-def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:_MANY])
+def _some(names: Sequence[str], between: str = ", ") -> str:
+    shown = between.join(names[:_MANY])
     return f"{shown} and {len(names) - _MANY} more" if len(names) > _MANY else shown

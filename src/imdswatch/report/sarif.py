@@ -58,7 +58,7 @@ class Sink:
 
     def skipped(self, skipped: Skipped) -> None:
         """Keep what could not be looked at."""
-        text = escape.encodable(f"{skipped.source} {skipped.position}: {skipped.reason}")
+        text = escape.encodable(f"{skipped.source} {skipped.position}".rstrip() + f": {skipped.reason}")
         self._notifications.append({"level": "warning", "message": {"text": text}})
 
     def close(self, audited: Audited) -> None:
