@@ -63,7 +63,7 @@ def judge(family: Family, context: Context, network: Network) -> Judgement:
 
 def _judge(family: Family, context: Context, network: Network) -> Judgement:
     environment = context.environment
-    off, note = _switched_off(family, context)
+    off = _switched_off(family, context)
     files = context.profiles
     if family.paths and not first(environment, family.paths):
         files = files.usual or files
@@ -87,7 +87,7 @@ def _judge(family: Family, context: Context, network: Network) -> Judgement:
             repair_at=wrong.path if wrong else "",
         )
     if open_:
-        return _asked(family, context, network, open_[0], note)
+        return _asked(family, context, network, open_[0])
     if wants:
         rests_on = _present(off if off is not None else switch)
         return Judgement(PROTECTED, _closed(off or switch), rests_on=rests_on)
@@ -148,25 +148,25 @@ def _switch(kind: str, environment: Environment) -> str:
     return "off" if lowered == "true" else "on"
 
 
-def _switched_off(family: Family, context: Context) -> tuple[Setting | None, str]:
-    """Return what else switches it off, a key of the profile or a Java property; or why a try at it does nothing."""
+def _switched_off(family: Family, context: Context) -> Setting | None:
+    """Return what else switches it off: a Java property, or a key of its profile."""
     if family.properties:
         wanted = "|".join(map(re.escape, family.properties))
         for name in _OPTIONS:
             setting = context.environment.get(name)
             found = re.search(rf"-D(?:{wanted})=(\S+)", (setting.value or "") if setting else "")
             if setting is not None and found and found[1].strip("\"'").lower() == "true":
-                return Setting(found[0][2:].partition("=")[0], "true", setting.path, setting.line), ""
+                return Setting(found[0][2:].partition("=")[0], "true", setting.path, setting.line)
         found = re.search(rf"-D({wanted})=true\b", context.command, re.IGNORECASE)
         if found:
-            return Setting(found[1], "true", context.edit), ""
+            return Setting(found[1], "true", context.edit)
     if family.profile_off:
         chosen = first(context.environment, *family.profile)
         keys = context.profiles.profile((chosen.value or "") if chosen else "default") or {}
         for name in family.profile_off:
             if name in keys and (keys[name].value or "").lower() == "true":
-                return keys[name], ""
-    return None, ""
+                return keys[name]
+    return None
 
 
 def _unclear(family: Family, want: _Want, switch: Setting | None) -> str:
@@ -189,7 +189,7 @@ def _present(setting: Setting | None) -> tuple[Setting, ...]:
 # The way to the endpoint
 
 
-def _asked(family: Family, context: Context, network: Network, want: _Want, note: str) -> Judgement:
+def _asked(family: Family, context: Context, network: Network, want: _Want) -> Judgement:
     """Return the judgement of a client that wants to ask and is not switched off."""
     reached = _reach(family, context, network)
     if isinstance(reached, Judgement):
@@ -206,9 +206,7 @@ def _asked(family: Family, context: Context, network: Network, want: _Want, note
     if want.switch == "never":
         repair = repair or "block-endpoint"
     at = rests_on[0].path if repair in ("correct-value", "no-proxy", "remove-endpoint") and rests_on else ""
-    return Judgement(
-        ASKS, why + way + note, rests_on=(*rests_on, *want.rests_on), repair=repair, repair_at=at
-    )
+    return Judgement(ASKS, why + way, rests_on=(*rests_on, *want.rests_on), repair=repair, repair_at=at)
 
 
 def _reach(
