@@ -68,6 +68,10 @@ probe-table: $(VENV)/dev.stamp .cache/moto/stamp  ## docs/probe-verdicts.md: wha
 bench: $(VENV)/dev.stamp  ## speed and memory as ratios measured in one run
 	$(BIN)/python bench/run.py $(BENCH)
 
+bench-peers: .cache/references/stamp .cache/spark/stamp  ## the large peers of `make bench BENCH=tables`: Tenzir, Spark, chDB
+	$(PYTHON) -m venv .cache/chdb
+	.cache/chdb/bin/pip install --quiet --disable-pip-version-check --only-binary :all: chdb==4.4.0
+
 .cache/references/stamp: tests/reference_tenzir.lock
 	$(PYTHON) -m venv .cache/references
 	.cache/references/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r tests/reference_tenzir.lock

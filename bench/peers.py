@@ -68,6 +68,10 @@ class Peers:
         """Show the packets of one address: it looks at no payload."""
         return Command([_installed("tcpdump"), "-r", str(path), "host 169.254.169.254"])
 
+    def script(self, name: str, path: Path) -> Command:
+        """Run one of the scripts on a path."""
+        return self._python(name, path)
+
     def _python(self, script: str, path: Path) -> Command:
         return Command([str(self.bin / "python"), str(HERE / "peer_scripts" / script), str(path)])
 

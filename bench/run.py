@@ -23,6 +23,7 @@ from pathlib import Path
 import captures
 import checks
 import generate
+import lake
 import live
 import pages
 import peers
@@ -281,6 +282,14 @@ class Bench:
         """A sensor on an interface: loss, cost and delay, beside tcpdump and Suricata."""
         yield from live.rows(OUT)
 
+    def tables(self) -> Iterator[Row]:
+        """Parquet: against the same events as lines, other engines, one table twenty times, one folder of ten."""
+        yield from lake.rows(self._scan_with, self.peers, self._big, OUT, self._found)
+
+    def _scan_with(self, path: Path, *options: str) -> Command:
+        command = self.scan(path)
+        return Command([*command.words, *options], command.codes, command.env)
+
     def memory(self) -> Iterator[Row]:
         """Peak memory of all that was measured before this, and of 100 MB."""
         path = self._logs(100 * MB)
@@ -318,6 +327,7 @@ SECTIONS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "capture": Bench.capture,
     "report": Bench.report,
     "live": Bench.live,
+    "tables": Bench.tables,
     "memory": Bench.memory,
 }
 

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -184,3 +187,89 @@ def test_sail_with_four_workers_finds_the_same(corpus: Corpus, sail: clusters.Ru
 
 def test_classic_spark_with_two_workers_finds_the_same(corpus: Corpus, classic: clusters.Running) -> None:
     same_there(corpus, classic)
+
+
+def test_a_cluster_that_dies_is_told_for_every_source(tmp_path: Path) -> None:
+    """Kill the server while it works: what came back is kept, the rest is skipped by name, nothing is silent."""
+    needs_sail()
+    folder = tmp_path / "many"
+    folder.mkdir()
+    line = b'{"ts":1.0,"id.orig_h":"10.0.0.1","id.resp_h":"192.0.2.1","method":"GET","uri":"/"}\n'
+    for number in range(3):
+        with (folder / f"{number}.log").open("wb") as log:
+            for _ in range(220):
+                log.write(line * 8000)
+    with clusters.sail() as running:
+        words = [
+            sys.executable,
+            "-m",
+            "imdswatch",
+            "scan",
+            str(folder),
+            "--format",
+            "ndjson",
+            "-q",
+            "--engine",
+            "spark",
+        ]
+        env = {**running.env, "PYTHONWARNINGS": "ignore"}
+        scan = subprocess.Popen(
+            [*words, *running.options], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        time.sleep(2.5)
+        running.processes[0].send_signal(signal.SIGKILL)
+        out, err = scan.communicate(timeout=120)
+    if scan.returncode == 2:  # it died before the first job
+        assert b"there is no answer from the cluster" in err
+        return
+    results = [json.loads(text) for text in out.splitlines()]
+    told = {one["source"] for one in results if one["type"] == "skipped"}
+    assert scan.returncode == 3, err[-500:]
+    assert told
+    assert all("the cluster" in one["reason"] for one in results if one["type"] == "skipped")
+
+
+def test_no_cluster_is_an_error_at_once() -> None:
+    needs_sail()
+    words = [sys.executable, "-m", "imdswatch", "scan", str(ROOT / "examples"), "--engine", "spark"]
+    env = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT / "src"),
+        "PYTHONWARNINGS": "ignore",
+        "SPARK_CONNECT_RETRY_MAX": "0",
+    }
+    words += ["--remote", "sc://127.0.0.1:9"]
+    done = subprocess.run(words, env=env, capture_output=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert b"there is no answer from the cluster" in done.stderr
+
+
+def test_a_stream_finds_new_files_once(corpus: Corpus, tmp_path: Path) -> None:
+    """The job of examples/ over a folder that grows, ended and started again: each event once, as the scan finds it."""
+    needs_classic()
+    folder = tmp_path / "in"
+    folder.mkdir()
+
+    def streamed() -> Told:
+        words = [sys.executable, str(ROOT / "examples" / "stream.py"), str(folder), str(tmp_path / "out")]
+        env = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYSPARK_PYTHON": sys.executable}
+        env["PYSPARK_SUBMIT_ARGS"] = "--master local[1] --conf spark.ui.enabled=false pyspark-shell"
+        done = subprocess.run(
+            [*words, str(tmp_path / "state"), "--once"],
+            env=env,
+            capture_output=True,
+            timeout=280,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        lines = [line for part in (tmp_path / "out").glob("part-*") for line in part.read_text().splitlines()]
+        found = told_of([json.loads(line) for line in lines])
+        assert len(found) == len(lines), "an event came twice"
+        return found
+
+    shutil.copy(corpus.tables / "zeek_http.x", folder / "one.parquet")
+    first = streamed()
+    assert first == told_of(run([folder], "--each")[1])
+    shutil.copy(corpus.tables / "zeek_http.x", folder / "two.parquet")
+    assert streamed() == told_of(run([folder], "--each")[1])
+    assert len(streamed()) == 2 * len(first)

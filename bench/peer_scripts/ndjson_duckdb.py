@@ -17,7 +17,8 @@ PREDICATE = """
 """
 COLUMNS = "{'id.resp_h': 'VARCHAR', host: 'VARCHAR', uri: 'VARCHAR', client_header_names: 'VARCHAR[]'}"
 
-with duckdb.connect(config={"threads": 1}) as connection:
-    query = f"SELECT count(*) FROM read_ndjson(?, columns = {COLUMNS}) WHERE {PREDICATE}"
-    row = connection.execute(query, [sys.argv[1]]).fetchone()
-    print(row[0] if row else 0)
+if __name__ == "__main__":
+    with duckdb.connect(config={"threads": 1}) as connection:
+        query = f"SELECT count(*) FROM read_ndjson(?, columns = {COLUMNS}) WHERE {PREDICATE}"
+        row = connection.execute(query, [sys.argv[1]]).fetchone()
+        print(row[0] if row else 0)

@@ -181,18 +181,33 @@ def _cover(ask: Ask, chosen: list[Ask]) -> None:
     if chosen and implies(ask, AnyOf(tuple(chosen))):
         return
     if isinstance(ask, AllOf) and not _is_leaf(ask):
-        _cover(max(ask.nodes, key=_rarity), chosen)
+        # What is rare enough, adds least to what is asked anyway, and of those the rarest.
+        _cover(
+            max(ask.nodes, key=lambda part: (_rarity(part) >= _RARE, -_added(part, chosen), _rarity(part))),
+            chosen,
+        )
     elif isinstance(ask, AnyOf):
         groups = [node for node in ask.nodes if not _is_leaf(node)]
         chosen += [node for node in ask.nodes if _is_leaf(node)]
         plain = [node for node in groups if isinstance(node, AllOf) and all(map(_is_leaf, node.nodes))]
-        while left := [node for node in plain if not implies(node, AnyOf(tuple(chosen)))]:
+        picked: list[Ask] = []
+        while left := [node for node in plain if not implies(node, AnyOf((*chosen, *picked)))]:
             shared = Counter(part for node in left for part in node.nodes)
-            chosen.append(max(shared, key=lambda part: (_rarity(part) >= _RARE, shared[part], _rarity(part))))
+            picked.append(max(shared, key=lambda part: (_rarity(part) >= _RARE, shared[part], _rarity(part))))
+        for part in list(picked):  # what came first may have become needless
+            others = AnyOf((*chosen, *(one for one in picked if one != part)))
+            if all(implies(node, others) for node in plain):
+                picked.remove(part)
+        chosen += picked
         for node in groups:
             _cover(node, chosen)
     else:
         chosen.append(ask)
+
+
+def _added(ask: Ask, chosen: list[Ask]) -> int:
+    asked = AnyOf(tuple(chosen))
+    return sum(not implies(node, asked) for node in (ask.nodes if isinstance(ask, AnyOf) else (ask,)))
 
 
 _RARE = 4.0

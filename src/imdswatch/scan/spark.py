@@ -11,6 +11,7 @@ the tasks are done. Incidents are packed by `marshal` inside, so Python must be 
 from __future__ import annotations
 
 import pickle
+import socket
 import sys
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
@@ -19,6 +20,7 @@ from dataclasses import replace
 from hashlib import sha256
 from itertools import islice
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from imdswatch import __version__
 from imdswatch.errors import UsageError
@@ -35,6 +37,9 @@ _JOB = 8192
 """Tasks of one job: half a terabyte of plain text."""
 _SPREAD = 2048
 """Partitions of one job at most: a lost one is done again from its first task."""
+_CONNECT_PORT = 15002
+_PATIENCE = 10.0  # seconds that a server may take to be reached
+_RETRIES = 4
 _KEPT = 4  # workers that a Python process keeps
 _RESULT = "number bigint, outcome binary"
 
@@ -54,12 +59,32 @@ def connect(master: str | None, remote: str | None) -> SparkSession:
         ) from None
     builder = SparkSession.builder.appName("imdswatch")
     try:
+        if remote:
+            _knock(remote)
         session = (builder.remote(remote) if remote else builder.master(master or "local[*]")).getOrCreate()
+        if remote:
+            _give_up_after(session)
         session.range(1).collect()
     except _failures() as error:
         place = remote or master or ""
         raise UsageError(f"there is no answer from the cluster {place}: {_first_line(error)}") from None
     return session
+
+
+def _knock(remote: str) -> None:
+    """Raise OSError where nobody listens: the client alone would try for ten minutes."""
+    found = urlsplit(remote)
+    if found.scheme != "sc" or not found.hostname:
+        raise ValueError("it must be spelled sc://host:port")
+    socket.create_connection((found.hostname, found.port or _CONNECT_PORT), _PATIENCE).close()
+
+
+def _give_up_after(session: SparkSession) -> None:
+    """Bound how often the client asks again: some seconds, for a server that has gone does not come back."""
+    from pyspark.sql.connect.client.retries import DefaultPolicy
+
+    policy = DefaultPolicy(max_retries=_RETRIES, initial_backoff=500, backoff_multiplier=2)
+    session.client.set_retry_policies([policy])
 
 
 class SparkCluster:

@@ -144,14 +144,18 @@ def _together(nodes: Iterable[Ask]) -> list[Ask]:
     out: list[Ask] = []
     texts: dict[Column, list[str]] = {}
     patterns: dict[tuple[Column, str], list[str]] = {}
+    first: dict[Relative | Odd, list[Ask]] = {}
     for node in nodes:
         match node:
             case Holds(column, text):
                 texts.setdefault(column, []).append(text)
             case Found(column, pattern, needs):
                 patterns.setdefault((column, needs), []).append(pattern)
+            case AllOf((Relative() | Odd() as letter, rest)):
+                first.setdefault(letter, []).append(rest)
             case _:
                 out.append(node)
+    out += [AllOf((letter, AnyOf(tuple(some)))) for letter, some in first.items()]
     for column, some in texts.items():
         if len(some) < _SEVERAL:
             out = [Holds(column, text) for text in some] + out

@@ -107,7 +107,7 @@ class TableScan:
         attempt = Outcome(Incidents(each=self._search.options.each))
         try:
             for row, text in self._rows(opened, made, span):
-                self._row(row + 1, text, made.renamed, attempt)
+                judge_row(text, made.renamed, self._reader, self._look, self._name, row + 1, attempt)
         except Unreadable as error:
             halves = self._halves(opened, span)
             if len(halves) > 1:
@@ -148,17 +148,27 @@ class TableScan:
             if whole or prefilter.touches(text.encode()):
                 yield row, text
 
-    def _row(self, row: int, text: str, renamed: dict[str, Column], attempt: Outcome) -> None:
-        record = _record(text, renamed)
-        result = self._reader.read_object(record)
-        if isinstance(result, Record) and result.schema != unknown.NAME:
-            self._look.take(attempt.incidents, complete(result.fields), self._name, "row", row)
-            return
-        if isinstance(result, Malformed):
-            attempt.skip(Skipped(self._name, f"row {row}", result.reason))
-        fields = unknown.read(orjson.dumps(record).decode())
-        if fields is not None:
-            self._look.take(attempt.incidents, complete(fields), self._name, "row", row)
+
+def judge_row(
+    text: str,
+    renamed: dict[str, Column],
+    reader: LineReader,
+    look: Look,
+    source: str,
+    row: int,
+    outcome: Outcome,
+) -> None:
+    """Read one row, given as JSON, and judge it into the outcome; `row` is its number from 1."""
+    record = _record(text, renamed)
+    result = reader.read_object(record)
+    if isinstance(result, Record) and result.schema != unknown.NAME:
+        look.take(outcome.incidents, complete(result.fields), source, "row", row)
+        return
+    if isinstance(result, Malformed):
+        outcome.skip(Skipped(source, f"row {row}", result.reason))
+    fields = unknown.read(orjson.dumps(record).decode())
+    if fields is not None:
+        look.take(outcome.incidents, complete(fields), source, "row", row)
 
 
 def first_records(table: Table, schemas: Schemas, most: int) -> Iterator[bytes]:

@@ -1,0 +1,31 @@
+"""Count the records that the bulletin's Sigma rule finds with Tenzir's own operator, one process."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+RULE = """
+title: bulletin
+id: 0d2b2a3c-6a55-4f35-9a3e-1c6d2f0f5a11
+status: test
+logsource: {category: network}
+detection:
+    ip_dst: {id.resp_h: ['169.254.169.254', 'fd00:ec2::254']}
+    http_host: {host: ['169.254.169.254', '[fd00:ec2::254]']}
+    http_uri: {uri|contains: ['/latest/meta-data', '/latest/api/token', '169.254.169.254']}
+    http_headers: {client_header_names|contains: 'x-aws-ec2-metadata-token'}
+    condition: 1 of ip_* or 1 of http_*
+level: low
+"""
+tenzir = Path(__file__).parents[2] / ".cache" / "references" / "bin" / "tenzir"
+with tempfile.TemporaryDirectory() as folder:
+    rule = Path(folder) / "rule.yml"
+    rule.write_text(RULE)
+    pipeline = f'from_file "{sys.argv[1]}" {{ read_ndjson }} | sigma path="{rule}" | summarize n=count() | write_ndjson'
+    command = [str(tenzir), "--bare-mode", "--console-verbosity=quiet", pipeline]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={"PATH": os.environ["PATH"], "HOME": folder}
+    )
+    print(done.stdout.strip().rstrip("}").rpartition(":")[2] or done.stderr[-300:])
