@@ -3,7 +3,8 @@
 The condition of the table engine is a filter of the stream, in Spark's words; what it lets through is read by the
 schemas and judged where it is, in `mapInArrow`. Every event is a finding of its own (grouping would need state without
 an end); its fingerprint says which belong together. Rules that need a second look are not asked. Classic Spark only:
-the stream names file and row by `_metadata`, which Sail does not have.
+the stream names file and row by `_metadata`, which Sail does not have. A column that Parquet marks as JSON is text to
+Spark, so what stands in it is searched as text.
 
 A checkpoint holds which files were done: a job that is started again goes on after them, and its sink writes none
 twice. A row that cannot be read is a `Skipped` in the same stream.
