@@ -283,7 +283,7 @@ class Bench:
         yield from live.rows(OUT)
 
     def tables(self) -> Iterator[Row]:
-        """Parquet: against the same events as lines, other engines, one table twenty times, one folder of ten."""
+        """Parquet: against the same events as lines, other engines, one table ten times, one folder of several."""
         yield from lake.rows(self._scan_with, self.peers, self._big, OUT, self._found)
 
     def _scan_with(self, path: Path, *options: str) -> Command:

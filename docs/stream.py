@@ -1,6 +1,6 @@
 """A Spark Structured Streaming job: findings of the Parquet files that appear in a folder, with checkpoints.
 
-    spark-submit examples/stream.py FOLDER FINDINGS CHECKPOINT [--site site.toml] [--once]
+    spark-submit docs/stream.py FOLDER FINDINGS CHECKPOINT [--site site.toml] [--once]
 
 FINDINGS becomes a folder of text files, one finding a line (`imdswatch/1`). `--once` reads what is there and ends; a
 scheduler may run it so, for the checkpoint remembers what was done. Needs classic Spark 4 and imdswatch on its workers.
