@@ -36,7 +36,7 @@ def lab(*words: str, **more: Any) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "imdswatch", "lab", "run", *words],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         env=ENVIRONMENT,
         **more,
     )

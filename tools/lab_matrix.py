@@ -41,6 +41,7 @@ def main() -> int:
     folder, rounds = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 2
     clients = list(inventory().values())
     played: list[list[list[Played]]] = []
+    tables: list[list[str]] = []
     for number in range(rounds):
         with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
             played.append(list(pool.map(lambda client: play(client, folder), clients)))
@@ -51,15 +52,20 @@ def main() -> int:
             if one["result"] == "failed":
                 wrong = [f"{alarm['victim']} {alarm['wrong']}" for alarm in one["alarms"] if alarm["wrong"]]
                 print(f"  {one['scenario']} with {one['client']}: {wrong} {one['wrong']} {one['said']}")
-    tables = [list(table(clients, lines)) for lines in played]
-    text = PAGE.read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN)
-    after = rest.split(END)[1]
-    PAGE.write_text(f"{before}{BEGIN}{chr(10).join(tables[-1])}\n{END}{after}", encoding="utf-8")
+        tables.append(list(table(clients, played[-1])))
+        write(tables[-1])
     same = all(one == tables[0] for one in tables)
     print("the rounds agree" if same else "the rounds differ")
     failed = any(one.get("result") == "failed" for lines in played for some in lines for one in some)
     return int(failed or not same)
+
+
+def write(lines: list[str]) -> None:
+    """Put a table in the place of the last."""
+    before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
+    after = rest.split(END)[1]
+    text = "\n".join(lines)
+    PAGE.write_text(f"{before}{BEGIN}{text}\n{END}{after}", encoding="utf-8")
 
 
 def table(clients: list[Client], played: list[list[Played]]) -> Iterator[str]:
