@@ -20,6 +20,10 @@ _NULL_DEVICE = os.makedev(
     1, 3
 )  # Linux, Documentation/admin-guide/devices.txt: 1:3 is /dev/null; it reads as empty
 
+_DELTA = (
+    "_delta_log"  # it repeats the least and greatest values of columns, which are no events (Delta protocol)
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -123,6 +127,11 @@ def _folder(
             continue
         if not stat.S_ISDIR(status.st_mode):
             yield _leaf(entry, status, named=False)
+            continue
+        if os.path.basename(entry) == _DELTA:
+            yield Skipped(
+                display(entry), "", "is the log of a Delta table: files that it dropped are read, too"
+            )
             continue
         if outside is not None and outside(entry):
             yield PassedOver(display(entry), "its name is of another time")
