@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-@click.group()
+@click.group(epilog="Examples: imdswatch lab run | imdswatch lab serve")
 def lab() -> None:
     """Rehearse the attack safely, or serve a simulated metadata service on loopback."""
 

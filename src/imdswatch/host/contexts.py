@@ -114,6 +114,7 @@ def unit_context(tree: Tree, unit: units.Unit, homes: dict[str, str]) -> Context
         edit=unit.drop_in,
         change="disable-for-unit",
         whole=unit.whole,
+        meddles=_MEDDLES.search("\n".join(unit.commands)) is not None,
     )
 
 
@@ -132,6 +133,7 @@ def _of_jobs(tree: Tree, homes: dict[str, str], tools: Sequence[Tool]) -> Iterat
                 command=command,
                 edit=job.path,
                 change="disable-in-cron",
+                meddles=_MEDDLES.search(command) is not None,
             )
 
 
@@ -191,6 +193,11 @@ def _words(command: str) -> frozenset[str]:
     """Return the names of programs in a command, also without their version: `python3.11` is `python`, too."""
     words = {word.rpartition("/")[2] for word in re.findall(r"[\w./@+-]+", command)}
     return frozenset(words | {re.sub(r"(?<=[a-z])[\d.]+\Z", "", word) for word in words})
+
+
+_MEDDLES = re.compile(
+    r"AWS_EC2_METADATA_DISABLED|\bunset\s+AWS|\benv\s+(?:-\S+\s+)*(?:-i\b|--ignore-environment\b|-\s)"
+)
 
 
 def _same_home(one: str, other: str) -> bool:

@@ -62,6 +62,8 @@ class Context:
     """The slug of the change that sets it there."""
     whole: bool = True
     """False where a file that may set its variables could not be read."""
+    meddles: bool = False
+    """Whether its command, or a script that it starts, sets or takes away the switch by itself."""
 
     @property
     def title(self) -> str:

@@ -50,6 +50,11 @@ class _Want:
 def judge(family: Family, context: Context, network: Network) -> Judgement:
     """Judge the client in a context, and in the other ways in which the same may be started."""
     here = _judge(family, context, network)
+    if here.state == PROTECTED and context.meddles:
+        without = {name: one for name, one in context.environment.items() if name != SWITCH}
+        if _judge(family, replace(context, environment=without), network).state != PROTECTED:
+            why = "its command, or a script that it starts, changes the switch by itself: look there"
+            return Judgement(UNKNOWN, why, rests_on=here.rests_on)
     if here.state in (ASKS, UNKNOWN):
         return here
     for other in context.others:

@@ -38,6 +38,8 @@ class Unit:
     """Environment files that are still to be read: path, line and file that name it."""
     unset: list[str] = field(default_factory=list)
     whole: bool = True
+    defaults: Environment = field(default_factory=dict)
+    """What the manager gives to every service."""
 
     @property
     def drop_in(self) -> str:
@@ -70,7 +72,7 @@ def units(tree: Tree, defaults: Environment) -> Iterator[Unit]:
         if tree.resolve(path) in (None, "/dev/null"):  # masked
             continue
         before = len(tree.skipped)
-        unit = Unit(name, path, environment=dict(defaults))
+        unit = Unit(name, path, environment=dict(defaults), defaults=defaults)
         stems = [f"{name.partition('@')[0]}@.service", name] if "@" in name else [name]
         own = [drop_in for stem in stems for drop_in in _drop_ins(tree, stem, roots)]
         for fragment in (path, *everyone, *own):
@@ -100,8 +102,9 @@ def _read(tree: Tree, unit: Unit, path: str) -> None:
         if section != "Service":
             continue
         if key == "Environment":
-            if not value:
+            if not value:  # takes back what the unit said, not what the manager gives (systemd.exec(5))
                 unit.environment.clear()
+                unit.environment.update(unit.defaults)
             _take(unit.environment, syntax.assignments(value, path, number))
         elif key == "EnvironmentFile":
             if not value:

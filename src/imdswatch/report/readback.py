@@ -25,8 +25,9 @@ _MOST = 256
 _LONGEST = 8192
 """Characters of one text that are kept: memory stays bounded whatever somebody put into a user agent."""
 _DEPTH = 3
-_OF_NO_USE = ("status", "edit", "command", "note")
-"""What a watch says of itself, and what harden does."""
+_OF_NO_USE = ("status", "command", "note")
+"""What a watch says of itself, and how harden does what it does."""
+_EDIT = "is changed, or would be, by harden: a report shows findings only"
 
 
 class Unreadable(ValueError):
@@ -52,6 +53,8 @@ def result(line: bytes) -> Result | None:
     kind = values.text("type")
     if kind in _OF_NO_USE:
         return None
+    if kind == "edit":
+        return Skipped(values.text("path"), "", _EDIT)
     read = _READERS.get(kind)
     if read is None:
         raise Unreadable("is of a type that this version does not know")

@@ -162,7 +162,7 @@ def _message(rule: Rule, draft: Draft) -> str:
 
 
 def _plain(text: str) -> str:
-    return re.sub(r'[";:\\|]', " ", text).replace("  ", " ")
+    return re.sub(r'[";:\\|\x00-\x1f\x7f-\x9f]', " ", text).replace("  ", " ")
 
 
 def _about(rule: Rule, draft: Draft) -> list[str]:

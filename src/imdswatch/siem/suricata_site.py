@@ -133,7 +133,7 @@ def _whoever(entry: Suppression, networks: tuple[Network, ...]) -> tuple[Network
 
 def _about(entry: Suppression) -> str:
     until = f", until {entry.expires}" if entry.expires else ""
-    return f"{entry.reason or entry.name}{until}".replace("\n", " ")
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", f"{entry.reason or entry.name}{until}")
 
 
 def without(networks: Sequence[Network], holes: Sequence[Network]) -> tuple[Network, ...]:
