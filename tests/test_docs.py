@@ -113,12 +113,18 @@ def commands(pages: Sequence[Path]) -> Iterator[Command]:
 
 
 def unrun() -> Iterator[tuple[str, str]]:
-    """Yield page and words of each `imdswatch` command of `sh` blocks: those need a network, root or archives."""
+    """Yield page and words of each `imdswatch` command of other blocks: those need a network, root or archives."""
     for page in markdown():
-        for block in re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+        if page.name in (
+            "commands.md",
+            "rules.md",
+        ):  # what --help says is folded, and no line of it a command
+            continue
+        fenced = re.findall(r"(?ms)^```(\w*)\n(.*?)^```$", page.read_text(encoding="utf-8"))
+        for block in (text for language, text in fenced if language in ("", "sh", "text", "bash")):
             for line in block.replace("\\\n", " ").splitlines():
                 for part in re.split(r"\s*\|\s*|&&|;", line.partition("  #")[0]):
-                    found = re.match(r"(?:sudo )?imdswatch (.+)$", part.strip())
+                    found = re.match(r"(?:\$ )?(?:sudo )?imdswatch ([a-z].*)$", part.strip())
                     if found is not None:
                         yield str(page.relative_to(ROOT)), found[1]
 

@@ -26,7 +26,7 @@ _HEAD = """\
 # Conformance: do the exported queries mean what the rules mean?
 
 `make conformance` measures all of it and writes this page; `make test` measures a fixed part anew, with the same engines, and
-fails where a figure differs.
+fails where a figure differs. The figures are those of the commit that holds this page.
 
 {events} events of [the corpus](../tests/conformance/corpus.yml) (every spelling of the endpoint and of its paths, near misses,
 missing, empty and several-valued fields, VLANs, translation, answers and refusals, responders, names) are written as
