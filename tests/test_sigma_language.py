@@ -7,8 +7,10 @@ language, overlays of the built-in pack, and that hostile rule files cost neithe
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +163,7 @@ def test_a_folder_that_is_none_and_bytes_that_are_no_text(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.invoke(["rules", "--rules", str(tmp_path / "nowhere")]) == 2
+    assert cli.invoke(["rules", "--rules", str(tmp_path)]) == 2, "a folder without rules"
     assert "nowhere` is no folder" in capsys.readouterr().err
     (tmp_path / "bytes.yml").write_bytes(b"title: \xff\xfe\n")
     assert cli.invoke(["rules", "--rules", str(tmp_path)]) == 2
@@ -320,3 +323,27 @@ def test_a_rule_error_never_shows_more_than_it_must() -> None:
         parse_rule("mine", item("url|re: '('"), "mine.yml")
     assert caught.value.line == LINE
     assert caught.value.file == "mine.yml"
+
+
+def test_a_disabled_rule_may_stand_in_a_site(tmp_path: Path) -> None:
+    rule = files("imdswatch").joinpath("data/rules/imds-contact.yml").read_text(encoding="utf-8")
+    (tmp_path / "rules").mkdir()
+    disabled = re.sub(r"(?m)^status: .*$", "status: unsupported", rule)
+    (tmp_path / "rules" / "imds-contact.yml").write_text(disabled, encoding="utf-8")
+    site = tmp_path / "site.toml"
+    site.write_text('[[suppress]]\nname = "x"\nvlans = [1]\nrules = ["imds-contact"]\n', encoding="utf-8")
+    log = tmp_path / "empty.log"
+    log.write_text("nothing\n", encoding="utf-8")
+    words = ["scan", str(log), "--rules", str(tmp_path / "rules"), "--site", str(site), "-q"]
+    assert cli.invoke(words) == 0
+    site.write_text(site.read_text(encoding="utf-8").replace("imds-contact", "imds-none"), encoding="utf-8")
+    assert cli.invoke(words) == 2
+
+
+@pytest.mark.parametrize(
+    "name", ["scan", "watch", "export", "probe", "audit", "harden", "report", "rules", "schemas"]
+)
+def test_every_command_has_the_common_options(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.invoke([name, "--version"]) == 0
+    assert capsys.readouterr().out.startswith("imdswatch ")
+    assert cli.invoke([name, "-q", "-v", "--help"]) == 0

@@ -239,24 +239,36 @@ def load_rules(overlay: Path | None = None) -> tuple[Rule, ...]:
 
     The order is by slug. Raises RuleError on the first invalid document.
     """
-    texts: dict[str, tuple[str, str]] = {}
-    for entry in files("imdswatch").joinpath("data/rules").iterdir():
-        if _is_rule(entry.name):
-            stem = entry.name.removesuffix(".yml")
-            texts[stem] = (f"imdswatch/data/rules/{entry.name}", entry.read_text(encoding="utf-8"))
+    folder = files("imdswatch").joinpath("data/rules")
+    texts: dict[str, tuple[str, str]] = {
+        slug: (f"imdswatch/data/rules/{slug}.yml", folder.joinpath(f"{slug}.yml").read_text(encoding="utf-8"))
+        for slug in built_in_slugs()
+    }
     if overlay is not None:
         if not overlay.is_dir():
             raise RuleError(
                 f"`--rules {overlay}` is no folder", help="give the folder that holds the .yml rules"
             )
-        for path in sorted(overlay.iterdir()):
-            if _is_rule(path.name.replace(".yaml", ".yml")):
-                try:
-                    texts[path.stem] = (str(path), path.read_text(encoding="utf-8"))
-                except (OSError, UnicodeDecodeError) as error:
-                    raise RuleError(f"cannot read the rule: {error}", file=str(path)) from error
+        found = [path for path in sorted(overlay.iterdir()) if _is_rule(path.name.replace(".yaml", ".yml"))]
+        if not found:
+            raise RuleError(
+                "the folder holds no rules",
+                file=str(overlay),
+                help="rules are .yml files in the folder itself",
+            )
+        for path in found:
+            try:
+                texts[path.stem] = (str(path), path.read_text(encoding="utf-8"))
+            except (OSError, UnicodeDecodeError) as error:
+                raise RuleError(f"cannot read the rule: {error}", file=str(path)) from error
     rules = [parse_rule(stem, text, file) for stem, (file, text) in sorted(texts.items())]
     return tuple(rule for rule in rules if rule is not None)
+
+
+def built_in_slugs() -> list[str]:
+    """Return the slugs of the pack, those that an overlay disables included."""
+    names = (entry.name for entry in files("imdswatch").joinpath("data/rules").iterdir())
+    return [name.removesuffix(".yml") for name in names if _is_rule(name)]
 
 
 def _is_rule(name: str) -> bool:

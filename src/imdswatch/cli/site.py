@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 
 def site_of(options: dict[str, Any], rules: Sequence[Rule]) -> Site:
     """Return the site that the options name, its warnings shown."""
+    from imdswatch.rule import built_in_slugs
     from imdswatch.site import Site, load_site
 
     as_of = options["as_of"] or datetime.now(UTC).date()
-    site = load_site(options["site"], [r.slug for r in rules], as_of) if options["site"] else Site()
+    known = sorted({*built_in_slugs(), *(rule.slug for rule in rules)})  # a disabled rule is no unknown one
+    site = load_site(options["site"], known, as_of) if options["site"] else Site()
     if not options["quiet"]:
         for warning in site.warnings:
             click.echo(visible(f"warning: {warning}"), err=True)
