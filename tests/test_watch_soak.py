@@ -33,7 +33,7 @@ def test_nothing_is_lost_and_nothing_has_another_name(soaked: tuple[Any, dict[An
 
 @pytest.mark.xfail(
     strict=False,
-    reason="on a busy machine a kill within a rotation can count some lines twice: docs/sensor.md, limits",
+    reason="a kill within a rotation can count some lines twice: docs/sensor.md, known limit",
 )
 def test_counts_are_those_of_one_scan(soaked: tuple[Any, dict[Any, Any]]) -> None:
     watch, truth = soaked
