@@ -85,6 +85,17 @@ def test_every_help_text_shown_in_a_page_is_current() -> None:
         assert block in generated()["commands.md"], path
 
 
+def test_figures_are_those_of_the_captures() -> None:
+    spec = importlib.util.spec_from_file_location("figures", DOCS / "figures.py")
+    assert spec is not None
+    assert spec.loader is not None
+    figures = importlib.util.module_from_spec(spec)
+    sys.modules["figures"] = figures  # its dataclasses look for their module
+    spec.loader.exec_module(figures)
+    for name, figure in figures.FIGURES_BY_NAME.items():
+        assert (DOCS / "figures" / f"{name}.svg").read_text(encoding="utf-8") == figures.svg(figure), name
+
+
 # README
 
 
