@@ -2,7 +2,8 @@
 
 Played are captures of whole Ethernet frames. A scan reads them with the times at which they were played, since
 credentials run out. With the kernel's filter some things cannot be seen (docs/sensor.md): `SEEN_LESS` names the
-captures and how far a filtered sensor follows them; of all others it must find the same.
+captures and how far a filtered sensor follows them, `RACED` those where that depends on the moment; of all others it
+must find the same.
 """
 
 from __future__ import annotations
@@ -53,9 +54,10 @@ SEEN_LESS: dict[str, str] = {
     "path-percent": "", "low-in-query": "", "low-longer-path": "",
     # The answer to a lookup of some other name.
     "dns-name-for-endpoint": "", "dns-name-for-endpoint-ipv6": "",
-    # The filter learns of the victim when its packets have gone by: played in a microsecond, they have.
-    **dict.fromkeys(("onlink-arp-used", "used-sigv4-http", "used-tls-awscli"), "credentials-served"),
 }  # fmt: skip
+# The filter learns of the victim from the packets before the use. Played within a microsecond, the use may have gone
+# by, or not: how far it is followed depends on the moment, from here up to all of it.
+RACED = dict.fromkeys(("onlink-arp-used", "used-sigv4-http", "used-tls-awscli"), "credentials-served")
 
 
 def judgement() -> Judgement:
@@ -103,7 +105,7 @@ def _at(now: float, frames: list[Frame]) -> bytes:
 def ethernet() -> Iterator[Path]:
     """A twelfth of the corpus, and all of it with IMDSWATCH_CORPUS=all; what is seen less is always played."""
     for number, path in enumerate(CORPUS):
-        if not CORPUS_OF_ALL and number % 12 and path.stem not in SEEN_LESS:
+        if not CORPUS_OF_ALL and number % 12 and path.stem not in SEEN_LESS | RACED:
             continue
         try:
             frames = wires.pcap(path)
@@ -153,7 +155,9 @@ def test_played_again(cable: None, tmp_path: Path, path: Path) -> None:
     unfiltered, filtered = played(frames)
     assert unfiltered == expected
     less = SEEN_LESS.get(path.stem)
-    if less is None:
+    if path.stem in RACED:
+        assert filtered == expected or highest(filtered) == RACED[path.stem]
+    elif less is None:
         assert filtered == expected
     else:
         assert filtered != expected, "it is seen as well as anything: take it off the list"
