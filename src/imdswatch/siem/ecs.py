@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 
 from imdswatch.address import Network
+from imdswatch.rule import Rule
 from imdswatch.schema import Column
+from imdswatch.siem import formula as f
+from imdswatch.siem.content import Source
+from imdswatch.siem.emitter import CannotSay, Emitter
 from imdswatch.siem.spelling import v4_of, v6_of
 
 V4 = ("0.0.0.0/1", "128.0.0.0/1")
@@ -20,10 +25,10 @@ STEPS_CAVEAT = (
 )
 
 
-def networks(nets: Sequence[Network]) -> list[str]:
+def written(networks: Sequence[Network]) -> list[str]:
     """Return networks as Elasticsearch reads them on a field of type `ip`: a mapped address is IPv4 there already."""
-    six = [text.removesuffix("/128") for text in v6_of(nets, mapped=False)]
-    return [*v4_of(nets), *six]
+    six = [text.removesuffix("/128") for text in v6_of(networks, mapped=False)]
+    return [*v4_of(networks), *six]
 
 
 def with_length(text: str) -> str:
@@ -45,3 +50,31 @@ def steps(per: int) -> Iterator[tuple[int, int]]:
     """Yield (packets at most, octets more than) for headers of `per` octets."""
     for packets in STEPS:
         yield packets, packets * per
+
+
+class ElasticEmitter(Emitter):
+    """Writes formulas in a language of Elastic's detection rules, over ECS."""
+
+    target = "elastic"
+    usual_schema = "ecs"
+    group_expression = "({expr})"
+    str_quote = '"'
+    escape_char = "\\"
+
+    @abstractmethod
+    def within(self, column: Column, values: Sequence[str], guarded: bool) -> str:
+        """Say that a column of type `ip` holds one of the addresses, or one inside one of the networks."""
+
+    def path(self, source: Source, rule: Rule) -> str:
+        """Return the file that is imported: it holds all rules of a schema in one language."""
+        return f"{source.naming.schema}/{self.language}/rules.ndjson"
+
+    def inside(self, atom: f.Atom, networks: Sequence[Network], guarded: bool) -> str:
+        """Compare addresses as addresses."""
+        if not is_ip(atom.column):
+            raise CannotSay("networks are compared on fields of type ip only")
+        return self.within(atom.column, written(networks), guarded)
+
+    def an_address(self, atom: f.Atom, guarded: bool) -> str:
+        """A field of type `ip` holds nothing else."""
+        return self.present(atom)

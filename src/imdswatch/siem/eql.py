@@ -16,45 +16,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from imdswatch.address import Network
 from imdswatch.rule import Rule, Text, Wild
 from imdswatch.schema import Column
 from imdswatch.siem import ecs
 from imdswatch.siem import formula as f
 from imdswatch.siem.content import Plan, Source
-from imdswatch.siem.emitter import CannotSay, Emitter, spelled
+from imdswatch.siem.emitter import CannotSay, spelled
 from imdswatch.siem.spelling import host_regex, left_again, mac_forms, path_regex
 
 
-class EqlBackend(Emitter):
+class EqlBackend(ecs.ElasticEmitter):
     """Writes Elastic EQL over ECS."""
 
     name = "Elastic EQL by imdswatch"
     identifier = "imdswatch_eql"
     formats: ClassVar[dict[str, str]] = {"default": "EQL query"}
     language = "eql"
-    target = "elastic"
-    usual_schema = "ecs"
     and_token, or_token, not_token = "and", "or", "not"
     eq_token = ":"
-    group_expression = "({expr})"
-    str_quote = '"'
-    escape_char = "\\"
 
-    def path(self, source: Source, rule: Rule) -> str:
-        """Return the file that is imported."""
-        return f"{source.naming.schema}/{self.language}/rules.ndjson"
-
-    def inside(self, atom: f.Atom, networks: Sequence[Network], guarded: bool) -> str:
-        """Compare addresses as addresses."""
-        if not ecs.is_ip(atom.column):
-            raise CannotSay("networks are compared on fields of type ip only")
-        values = ", ".join(f'"{ecs.with_length(text)}"' for text in ecs.networks(networks))
-        return _guard(atom.column, f"cidrMatch({_name(atom.column)}, {values})", guarded)
-
-    def an_address(self, atom: f.Atom, guarded: bool) -> str:
-        """A field of type `ip` holds nothing else."""
-        return self.present(atom)
+    def within(self, column: Column, values: Sequence[str], guarded: bool) -> str:
+        """Ask `cidrMatch`, also for single addresses."""
+        texts = ", ".join(f'"{ecs.with_length(text)}"' for text in values)
+        return _guard(column, f"cidrMatch({_name(column)}, {texts})", guarded)
 
     def texts(self, atom: f.Atom, patterns: Sequence[Text], guarded: bool) -> str:
         """Compare without case, or with it where the rule says `cased`."""
@@ -95,8 +79,7 @@ class EqlBackend(Emitter):
         if ecs.is_ip(atom.column):
             if not addresses:
                 raise CannotSay("a field of type ip holds no names")
-            values = ", ".join(f'"{ecs.with_length(text)}"' for text in addresses)
-            return _guard(atom.column, f"cidrMatch({_name(atom.column)}, {values})", guarded)
+            return self.within(atom.column, addresses, guarded)
         regex = host_regex(addresses, names, encoded=True)
         if atom.take:
             inner = regex.replace(".*", "[^/?#]*")

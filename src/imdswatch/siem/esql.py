@@ -15,45 +15,29 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import ClassVar
 
-from imdswatch.address import Network
 from imdswatch.rule import Rule, Text, Wild
 from imdswatch.schema import Column
 from imdswatch.siem import ecs
 from imdswatch.siem import formula as f
 from imdswatch.siem.content import Plan, Source
-from imdswatch.siem.emitter import CannotSay, Emitter, spelled
+from imdswatch.siem.emitter import CannotSay, spelled
 from imdswatch.siem.spelling import host_regex, left_again, mac_forms, path_regex
 
 
-class EsqlBackend(Emitter):
+class EsqlBackend(ecs.ElasticEmitter):
     """Writes Elastic ES|QL over ECS."""
 
     name = "Elastic ES|QL by imdswatch"
     identifier = "imdswatch_esql"
     formats: ClassVar[dict[str, str]] = {"default": "ES|QL query"}
     language = "esql"
-    target = "elastic"
-    usual_schema = "ecs"
     and_token, or_token, not_token = "AND", "OR", "NOT"
     eq_token = "=="
-    group_expression = "({expr})"
-    str_quote = '"'
-    escape_char = "\\"
 
-    def path(self, source: Source, rule: Rule) -> str:
-        """Return the file that is imported."""
-        return f"{source.naming.schema}/{self.language}/rules.ndjson"
-
-    def inside(self, atom: f.Atom, networks: Sequence[Network], guarded: bool) -> str:
-        """Compare addresses as addresses."""
-        if not ecs.is_ip(atom.column):
-            raise CannotSay("networks are compared on fields of type ip only")
-        values = ", ".join(f'"{ecs.with_length(text)}"' for text in ecs.networks(networks))
-        return _guard(f"CIDR_MATCH({_name(atom.column)}, {values})", guarded)
-
-    def an_address(self, atom: f.Atom, guarded: bool) -> str:
-        """A field of type `ip` holds nothing else."""
-        return self.present(atom)
+    def within(self, column: Column, values: Sequence[str], guarded: bool) -> str:
+        """Ask `CIDR_MATCH`, also for single addresses."""
+        texts = ", ".join(f'"{ecs.with_length(text)}"' for text in values)
+        return _guard(f"CIDR_MATCH({_name(column)}, {texts})", guarded)
 
     def texts(self, atom: f.Atom, patterns: Sequence[Text], guarded: bool) -> str:
         """Compare in lower case, or as written where the rule says `cased`."""
@@ -118,8 +102,7 @@ class EsqlBackend(Emitter):
 
     def _addresses(self, column: Column, addresses: Sequence[str], guarded: bool) -> str:
         if not _several(column):
-            values = ", ".join(f'"{ecs.with_length(text)}"' for text in addresses)
-            return _guard(f"CIDR_MATCH({_name(column)}, {values})", guarded)
+            return self.within(column, addresses, guarded)
         # An address becomes text in one form only (RFC 5952), so text is safe here.
         subject = f'CONCAT("|", MV_CONCAT(TO_STRING({_name(column)}), "|"), "|")'
         out = [f'{subject} LIKE "*|{text}|*"' for text in addresses]

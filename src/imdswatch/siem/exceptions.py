@@ -107,7 +107,7 @@ def _values(atom: f.Atom) -> list[str] | None:
     """Return the values of an entry, or None where the test is only whether the field is there."""
     match atom.test:
         case f.Inside(networks):
-            return ecs.networks(networks)
+            return ecs.written(networks)
         case f.Numbers(numbers):
             return [f"{number:g}" for number in numbers]
         case f.Macs(macs):

@@ -19,13 +19,12 @@ from dataclasses import replace
 from datetime import date, timedelta
 from typing import ClassVar
 
-from imdswatch.address import Network
 from imdswatch.rule import Rule, Text, Wild
 from imdswatch.schema import Column
 from imdswatch.siem import ecs
 from imdswatch.siem import formula as f
 from imdswatch.siem.content import Plan, Source
-from imdswatch.siem.emitter import CannotSay, Emitter
+from imdswatch.siem.emitter import CannotSay
 from imdswatch.siem.spelling import host_texts, mac_forms
 
 _PATH_CAVEAT = (
@@ -36,36 +35,19 @@ _ONE_CAVEAT = "Kibana KQL has no `?`: `*` stands for the digits of a date"
 _HOST_CAVEAT = "Kibana KQL has no regular expressions: mixtures of decimal, hex and octal parts are not seen"
 
 
-class KueryBackend(Emitter):
+class KueryBackend(ecs.ElasticEmitter):
     """Writes Kibana KQL over ECS."""
 
     name = "Kibana KQL (kuery) by imdswatch"
     identifier = "imdswatch_kuery"
     formats: ClassVar[dict[str, str]] = {"default": "Kibana KQL"}
     language = "kuery"
-    target = "elastic"
-    usual_schema = "ecs"
     and_token, or_token, not_token = "and", "or", "not"
     eq_token = ":"
-    group_expression = "({expr})"
-    str_quote = '"'
-    escape_char = "\\"
 
-    def path(self, source: Source, rule: Rule) -> str:
-        """Return the file that is imported: it holds all rules of a schema in one language."""
-        return f"{source.naming.schema}/{self.language}/rules.ndjson"
-
-    def inside(self, atom: f.Atom, networks: Sequence[Network], guarded: bool) -> str:
-        """Compare addresses as addresses."""
-        if not ecs.is_ip(atom.column):
-            raise CannotSay("networks are compared on fields of type ip only")
-        return _any(
-            atom.column, [text if ":" not in text else f'"{text}"' for text in ecs.networks(networks)]
-        )
-
-    def an_address(self, atom: f.Atom, guarded: bool) -> str:
-        """A field of type `ip` holds nothing else."""
-        return self.present(atom)
+    def within(self, column: Column, values: Sequence[str], guarded: bool) -> str:
+        """Compare on fields of type `ip`; what holds a colon stands in quotes."""
+        return _any(column, [text if ":" not in text else f'"{text}"' for text in values])
 
     def texts(self, atom: f.Atom, patterns: Sequence[Text], guarded: bool) -> str:
         """Ask for the usual spellings."""
@@ -94,7 +76,7 @@ class KueryBackend(Emitter):
         if ecs.is_ip(atom.column):
             if not addresses:
                 raise CannotSay("a field of type ip holds no names")
-            return _any(atom.column, [text if ":" not in text else f'"{text}"' for text in addresses])
+            return self.within(atom.column, addresses, guarded)
         if atom.take:
             raise CannotSay("the host inside a URL cannot be asked for: url.domain is")
         return _any(atom.column, _values(host_texts(addresses, names), str.lower, str.upper, _words))

@@ -9,8 +9,6 @@ macro `imdswatch_everywhere(list, field)` says so. Pure.
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -20,6 +18,7 @@ from imdswatch import address
 from imdswatch.address import Network
 from imdswatch.siem import formula as f
 from imdswatch.siem.content import Query
+from imdswatch.siem.sheet import sheet
 from imdswatch.siem.spelling import mac_forms
 from imdswatch.siem.spl import SplBackend, network_texts, search_name
 from imdswatch.site import ON_PREMISES, Site
@@ -124,14 +123,5 @@ def rows(site: Site) -> Iterator[tuple[str, str, str, str, str]]:
 
 
 def as_csv(site: Site) -> str:
-    """Return the lookup as CSV (RFC 4180 quoting); remarks that a spreadsheet would run get an apostrophe."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for *values, reason, owner in rows(site):
-        remarks = [
-            f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
-            for text in (reason, owner)
-        ]
-        writer.writerow([*values, *remarks])
-    return out.getvalue()
+    """Return the lookup as CSV."""
+    return sheet(COLUMNS, rows(site))

@@ -8,8 +8,6 @@ Pure.
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -19,6 +17,7 @@ from imdswatch.rule import Rule
 from imdswatch.siem import formula as f
 from imdswatch.siem.content import Plan, Query, Source
 from imdswatch.siem.kusto import KustoBackend
+from imdswatch.siem.sheet import sheet
 from imdswatch.siem.spelling import v4_of, v6_of
 from imdswatch.site import ON_PREMISES, Site
 
@@ -137,14 +136,5 @@ def _networks(networks: Sequence[Network]) -> list[tuple[str, str]]:
 
 
 def as_csv(site: Site) -> str:
-    """Return the watchlist as CSV (RFC 4180 quoting); remarks that a spreadsheet would run get an apostrophe."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for *values, reason, owner in rows(site):
-        remarks = [
-            f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
-            for text in (reason, owner)
-        ]
-        writer.writerow([*values, *remarks])
-    return out.getvalue()
+    """Return the watchlist as CSV."""
+    return sheet(COLUMNS, rows(site))
