@@ -13,7 +13,7 @@ from typing import Any
 
 from imdswatch.address import ENDPOINTS
 from imdswatch.event import named_endpoint
-from imdswatch.read.observed import Observed, seen_in
+from imdswatch.read.observed import Observed, replied, seen_in, sent
 from imdswatch.read.recent import Recent
 from imdswatch.read.steps import Step
 from imdswatch.wire import dns
@@ -63,13 +63,7 @@ class Lookups:
         elif message.query is not None:
             yield _about_endpoint(
                 packet,
-                src_ip=packet.dst,
-                dst_ip=packet.src,
-                src_port=packet.dport,
-                dst_port=packet.sport,
-                src_mac=packet.dst_mac,
-                dst_mac=packet.src_mac,
-                proto=packet.kind,
+                **replied(packet),
                 dns_query=message.query,
                 dns_answer=message.answers,
             )
@@ -101,13 +95,7 @@ def _lookup(packet: Packet, names: tuple[str, ...], answers: tuple[str, ...] = (
     for name in names:
         yield _about_endpoint(
             packet,
-            src_ip=packet.src,
-            dst_ip=packet.dst,
-            src_port=packet.sport,
-            dst_port=packet.dport,
-            src_mac=packet.src_mac,
-            dst_mac=packet.dst_mac,
-            proto=packet.kind,
+            **sent(packet),
             dns_query=name,
             dns_answer=answers,
         )
@@ -139,17 +127,7 @@ class Datagrams:
         if self._flows.get(key) is not None:
             return None
         self._flows.put(key, False)
-        return seen_in(
-            packet,
-            src_ip=packet.src,
-            dst_ip=packet.dst,
-            src_port=packet.sport,
-            dst_port=packet.dport,
-            src_mac=packet.src_mac,
-            dst_mac=packet.dst_mac,
-            proto=packet.kind,
-            step=Step.CONNECT,
-        )
+        return seen_in(packet, **sent(packet), step=Step.CONNECT)
 
     def _answered(self, packet: Packet, key: tuple[object, ...]) -> Observed | None:
         known = self._flows.get(key)
@@ -158,26 +136,11 @@ class Datagrams:
         self._flows.put(key, True)
         if known is None:
             # Nobody was seen asking: the packet is told as it was seen, and is not called an answer.
-            return seen_in(
-                packet,
-                src_ip=packet.src,
-                dst_ip=packet.dst,
-                src_port=packet.sport,
-                dst_port=packet.dport,
-                src_mac=packet.src_mac,
-                dst_mac=packet.dst_mac,
-                proto=packet.kind,
-            )
+            return seen_in(packet, **sent(packet))
         size = len(packet.payload) + packet.missing
         return seen_in(
             packet,
-            src_ip=packet.dst,
-            dst_ip=packet.src,
-            src_port=packet.dport,
-            dst_port=packet.sport,
-            src_mac=packet.dst_mac,
-            dst_mac=packet.src_mac,
-            proto=packet.kind,
+            **replied(packet),
             ttl=packet.ttl,
             resp_bytes=size,
             step=Step.CONNECT,

@@ -24,6 +24,32 @@ def seen_in(packet: Packet, **fields: Any) -> Observed:
     return Observed({**moment(packet), **known}, packet.frame.number)
 
 
+def sent(packet: Packet) -> dict[str, Any]:
+    """Return who sent a packet to whom: the sender is the source of the event."""
+    return {
+        "src_ip": packet.src,
+        "dst_ip": packet.dst,
+        "src_port": packet.sport,
+        "dst_port": packet.dport,
+        "src_mac": packet.src_mac,
+        "dst_mac": packet.dst_mac,
+        "proto": packet.kind,
+    }
+
+
+def replied(packet: Packet) -> dict[str, Any]:
+    """Return who replied to whom: the source of the event is who had asked, the packet's destination."""
+    return {
+        "src_ip": packet.dst,
+        "dst_ip": packet.src,
+        "src_port": packet.dport,
+        "dst_port": packet.sport,
+        "src_mac": packet.dst_mac,
+        "dst_mac": packet.src_mac,
+        "proto": packet.kind,
+    }
+
+
 def moment(packet: Packet) -> dict[str, Any]:
     """Return when and on which VLANs a packet was seen."""
     found: dict[str, Any] = {}
