@@ -141,4 +141,4 @@ def test_running_processes_have_the_environment_that_is_in_force(tmp_path: Path)
         ("7 aws", "alice", "/home/alice", ["AWS_EC2_METADATA_DISABLED"]),
         ("8 python3", "alice", "/", ["AWS_PROFILE"]),
     ]
-    assert seen[0].edit == "/etc/systemd/system/app.service.d/50-imdswatch.conf"
+    assert seen[0].edit == "/etc/systemd/system/app.service.d/zz-imdswatch.conf"

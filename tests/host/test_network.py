@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,8 @@ import yaml
 
 from imdswatch.host import rules
 from imdswatch.host.network import ENDPOINTS
+from imdswatch.host.running import listeners
+from imdswatch.host.tree import open_tree
 
 FOUR, SIX = ENDPOINTS
 SOURCES = Path(__file__).parents[2] / "src"
@@ -172,3 +175,54 @@ print(json.dumps(said))
         [[4, 6], 0, 1, 0],
         [[6], 0, 1, 1],  # this host itself
     ]
+
+
+@pytest.mark.skipif(
+    sys.byteorder != "little", reason="the kernel writes addresses in the order of its machine"
+)
+def test_lines_of_listening_sockets(tmp_path: Path) -> None:
+    head = (
+        "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+    )
+    line = " 0: {} 00000000:0000 {} 00000000:00000000 00:00000000 00000000 0 0 {} 1 0000 100 0\n"
+    (tmp_path / "proc/net").mkdir(parents=True)
+    (tmp_path / "proc/net/tcp").write_text(
+        head
+        + line.format("FEA9FEA9:0050", "0A", 100)
+        + line.format("FEA9FEA9:0051", "01", 101)  # a connection
+        + line.format("0100007F:0050", "0A", 102)  # elsewhere
+        + "torn"
+    )
+    (tmp_path / "proc/net/tcp6").write_text(
+        head
+        + line.format("C20E00FD000000000000000054020000:0050", "0A", 103)
+        + line.format("0000000000000000FFFF0000FEA9FEA9:1F90", "0A", 104)  # IPv4 in IPv6
+        + line.format("XYZ:1F90", "0A", 105)
+    )
+    nobody = "of a process that is not shown"
+    assert [(one.path, one.value) for one in listeners(open_tree(tmp_path))] == [
+        ("/proc/net/tcp", f"169.254.169.254:80 {nobody}"),
+        ("/proc/net/tcp6", f"[fd00:ec2::254]:80 {nobody}"),
+        ("/proc/net/tcp6", f"169.254.169.254:8080 {nobody}"),
+    ]
+
+
+@needs_namespace
+def test_sockets_that_listen_are_told_with_their_process() -> None:
+    code = """
+import os, socket
+from pathlib import Path
+from pyroute2 import IPRoute
+from imdswatch.host.running import listeners
+from imdswatch.host.tree import open_tree
+with IPRoute() as kernel:
+    kernel.link("set", index=1, state="up")
+    kernel.addr("add", index=1, address="169.254.169.254", prefixlen=32)
+    kernel.addr("add", index=1, address="fd00:ec2::254", prefixlen=128)
+with socket.create_server(("169.254.169.254", 80)), socket.create_server(("fd00:ec2::254", 81), family=10):
+    for one in listeners(open_tree(Path("/"))):
+        print(one.shown.replace(str(os.getpid()), "PID"))
+"""
+    four, six = inside(code).splitlines()
+    assert re.fullmatch(r"listener=«169\.254\.169\.254:80 python[\d.]* \(PID\)»", four)
+    assert re.fullmatch(r"listener=«\[fd00:ec2::254\]:81 python[\d.]* \(PID\)»", six)

@@ -30,7 +30,7 @@ def cells(facts: Facts) -> Iterator[Cell]:
 
 def _cell(facts: Facts, context: Context, tool: Tool) -> Cell:
     family = families()[tool.package.family]
-    found = judge(family, context, facts.network if context.kind != "container" else Network())
+    found = judge(family, context, Network() if context.own_network else facts.network)
     if facts.machine == "ec2" and found.state == ASKS:
         found = replace(
             found, state=ASKS_ONLY_WHEN, when=_ELSEWHERE, why=f"on EC2 the service is genuine; {found.why}"

@@ -7,10 +7,11 @@ starts is read, too: its text counts as part of the command.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
-from imdswatch.host import jobs, sessions, syntax, units
+from imdswatch.host import jobs, sessions, sudo, syntax, units
 from imdswatch.host.awsconfig import Profiles, profiles
 from imdswatch.host.containers import containers
 from imdswatch.host.facts import Context, Tool, User
@@ -23,6 +24,8 @@ _SESSIONS = (
     "gdm-password",
 )
 _CRON = ("cron", "crond")
+_NAMED = 3
+"""Users that the name of a context lists."""
 _SCRIPT = 64 << 10
 _USES_AWS = re.compile(
     r"AWS_(?:ACCESS_KEY_ID|(?:DEFAULT_)?(?:PROFILE|REGION)|ROLE_ARN|WEB_IDENTITY|CONTAINER_CREDENTIALS)"
@@ -47,8 +50,12 @@ def contexts(
     elif tools:
         given = sessions.pam_environment(tree, _SESSIONS)
         edit = "/etc/environment" if sessions.pam_reads(tree, _SESSIONS) else ""
-        yield from (sessions.session(tree, user, given, edit) for user in people)
+        own = {user: sessions.pam_of_user(tree, _SESSIONS, user.home) for user in people}
+        logins = [sessions.session(tree, user, {**given, **own[user]}, edit) for user in people]
+        yield from logins
+        yield from _of_sudo(tree, known, people, logins)
         yield from _of_units(tree, homes, tools)
+        yield from _of_user_units(tree, people, tools)
         yield from _of_jobs(tree, homes, tools)
         if tree.live:
             yield from _of_processes(tree, known, tools)
@@ -62,6 +69,8 @@ def contexts(
             profiles=Profiles("", ""),
             edit=container.path,
             change="disable-in-container",
+            whole=container.whole,
+            own_network=container.own_network,
         )
 
 
@@ -92,19 +101,79 @@ def _of_image(tree: Tree, homes: dict[str, str]) -> Context:
 _ENV = "(image configuration)"
 
 
+def _of_sudo(
+    tree: Tree, known: Sequence[User], people: Sequence[User], logins: Sequence[Context]
+) -> Iterator[Context]:
+    """Yield what a tool gets that a user starts with sudo; users for whom that is the same share one context."""
+    rules = sudo.sudoers(tree)
+    if rules is None:
+        return
+    groups, pam = sudo.groups(tree, known), sessions.pam_environment(tree, ("sudo",))
+    home = next((user.home for user in known if user.uid == 0), "/root")
+    alike: dict[frozenset[Setting], list[str]] = {}
+    by_user = {login.user: login for login in logins}
+    for user in sudo.users(rules, people, groups):
+        left = sudo.passed(tree, sudo.policy(rules, user, groups), by_user[user.name].environment, pam)
+        alike.setdefault(frozenset(left.values()), []).append(user.name)
+    for settings, names in alike.items():
+        environment = {setting.name: setting for setting in settings}
+        by_pam = sessions.pam_reads(tree, ("sudo",))
+        yield Context(
+            kind="sudo",
+            name=f"by {', '.join(names[:_NAMED])}{f' and {more} more' if (more := len(names) - _NAMED) > 0 else ''}",
+            user="root",
+            home=home,
+            environment=environment,
+            profiles=profiles(tree, environment, home),
+            edit="/etc/environment"
+            if by_pam
+            else f"{rules.drop_ins}/imdswatch"
+            if rules.drop_ins
+            else sudo.SUDOERS,
+            change="disable-in-environment" if by_pam else "keep-through-sudo",
+        )
+
+
 def _of_units(tree: Tree, homes: dict[str, str], tools: Sequence[Tool]) -> Iterator[Context]:
-    for unit in units.units(tree, units.default_environment(tree)):
+    for unit in _starting(tree, units.units(tree, units.default_environment(tree)), tools):
+        yield unit_context(tree, unit, homes)
+
+
+def _of_user_units(tree: Tree, people: Sequence[User], tools: Sequence[Tool]) -> Iterator[Context]:
+    """Yield what the manager of each user starts; users without files of their own for it have the same."""
+    given = sessions.pam_environment(tree, ("systemd-user",))
+    shared: list[Context] | None = None
+    for user in people:
+        manager = units.of_user(user.home)
+        own = any(map(tree.is_folder, manager.own))
+        if own or shared is None:
+            found = []
+            defaults = units.default_environment(tree, manager, given)
+            for unit in _starting(tree, units.units(tree, defaults, manager), tools):
+                unit.user = user.name
+                found.append(unit_context(tree, unit, {user.name: user.home}))
+            shared = shared if own else found
+            yield from found
+            continue
+        for one in shared:
+            files = profiles(tree, one.environment, user.home)
+            yield replace(one, user=user.name, home=user.home, profiles=files)
+
+
+def _starting(tree: Tree, found: Iterable[units.Unit], tools: Sequence[Tool]) -> Iterator[units.Unit]:
+    """Yield the units that start one of the tools, by themselves or by a script."""
+    for unit in found:
         unit.commands = _with_scripts(tree, unit.commands)
         if any(starts("\n".join(unit.commands), tool) for tool in tools):
-            yield unit_context(tree, unit, homes)
+            yield unit
 
 
 def unit_context(tree: Tree, unit: units.Unit, homes: dict[str, str]) -> Context:
     """Return what a service gets, its environment files read."""
-    units.environment_files(tree, unit)
     home = homes.get(unit.user, "/")
+    units.environment_files(tree, unit, home)
     return Context(
-        kind="unit",
+        kind="unit" if unit.manager is units.SYSTEM else "user unit",
         name=unit.name,
         user=unit.user,
         home=home,
@@ -156,9 +225,7 @@ def _of_processes(tree: Tree, known: Sequence[User], tools: Sequence[Tool]) -> I
             environment=process.environment,
             profiles=profiles(tree, process.environment, process.home or "/"),
             command=process.command,
-            edit=f"/etc/systemd/system/{process.unit}.d/50-imdswatch.conf"
-            if process.unit
-            else "/etc/environment",
+            edit=units.drop_in(process.unit) if process.unit else "/etc/environment",
             change="disable-for-unit" if process.unit else "disable-in-environment",
             whole=process.whole,
         )
@@ -170,7 +237,7 @@ def runs(context: Context, tool: Tool) -> bool:
         return tool.package.name == ANY
     if tool.package.name == ANY:
         return False
-    if context.kind in ("session", "image"):
+    if context.kind in ("session", "sudo", "image"):
         return not tool.home or _same_home(context.home, tool.home)
     if tool.home and not _same_home(context.home, tool.home) and context.user != "root":
         return False

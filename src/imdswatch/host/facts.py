@@ -47,7 +47,7 @@ class Context:
     """One way in which clients are started, and what they then see."""
 
     kind: str
-    """session, unit, cron, container, process, service, daemon."""
+    """session, sudo, unit, user unit, cron, container, process, service, daemon."""
     name: str
     user: str
     home: str
@@ -64,6 +64,9 @@ class Context:
     """False where a file that may set its variables could not be read."""
     meddles: bool = False
     """Whether its command, or a script that it starts, sets or takes away the switch by itself."""
+
+    own_network: bool = False
+    """Whether it has a network of its own, so that what blocks this host's says nothing about it."""
 
     @property
     def title(self) -> str:

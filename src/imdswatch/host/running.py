@@ -9,7 +9,9 @@ from __future__ import annotations
 import errno
 import json
 import subprocess
+import sys
 from collections.abc import Iterator
+from ipaddress import ip_address
 from typing import Any
 
 from imdswatch.host import rules
@@ -51,7 +53,53 @@ def running(tree: Tree) -> Network:
                 neighbours += _neighbours(kernel, address)
     except (OSError, ImportError, ValueError) as error:
         tree.skip("(routes)", f"could not be asked: {type(error).__name__}")
-    return Network(tuple(blocks.values()), tuple(on_link), tuple(local), tuple(neighbours))
+    return Network(tuple(blocks.values()), tuple(on_link), (*local, *listeners(tree)), tuple(neighbours))
+
+
+def listeners(tree: Tree) -> Iterator[Setting]:
+    """Yield the TCP sockets of this host that listen at an endpoint, with the process that has each (proc(5))."""
+    found: dict[str, tuple[str, str]] = {}
+    for path in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in (tree.read_text(path, 64 << 20) or "").splitlines()[1:]:
+            words = line.split()
+            if len(words) > 9 and words[3] == "0A":  # TCP_LISTEN
+                address, _, port = words[1].rpartition(":")
+                where = _address(address)
+                if where in ENDPOINTS:
+                    shown = f"[{where}]" if ":" in where else where
+                    found[words[9]] = (f"{shown}:{int(port, 16)}", path)
+    owners = _owners(tree, set(found)) if found else {}
+    for inode, (shown, path) in found.items():
+        yield Setting("listener", f"{shown} {owners.get(inode, 'of a process that is not shown')}", path)
+
+
+def _address(words: str) -> str:
+    """Return an address as the kernel writes it in /proc/net: words of four bytes in the order of this machine."""
+    try:
+        data = bytes.fromhex(words)
+        ordered = b"".join(
+            data[at : at + 4][:: -1 if sys.byteorder == "little" else 1] for at in range(0, len(data), 4)
+        )
+        address = ip_address(ordered)
+    except ValueError:
+        return ""
+    mapped = address.ipv4_mapped if address.version == 6 else None
+    return str(mapped or address)
+
+
+def _owners(tree: Tree, inodes: set[str]) -> dict[str, str]:
+    """Return the process that holds each socket, as far as this user may see; a process that ends is left out."""
+    found: dict[str, str] = {}
+    wanted = {f"socket:[{inode}]": inode for inode in inodes}
+    for pid in (name for name in tree.listdir("/proc") if name.isdigit()):
+        told = len(tree.skipped)
+        for descriptor in tree.listdir(f"/proc/{pid}/fd"):
+            target = tree.link(f"/proc/{pid}/fd/{descriptor}")
+            if target in wanted:
+                name = (tree.read_text(f"/proc/{pid}/comm") or "").strip()
+                found.setdefault(wanted[target], f"{name} ({pid})")
+        del tree.skipped[told:]  # other users' processes: their sockets are told without a name
+    return found
 
 
 def _way(route: Any, address: str, on_link: list[Setting], local: list[Setting]) -> None:

@@ -130,6 +130,19 @@ def pam_environment(tree: Tree, services: tuple[str, ...]) -> Environment:
     return environment
 
 
+def pam_of_user(tree: Tree, services: tuple[str, ...], home: str) -> Environment:
+    """Return what pam_env takes from a user's own file, which it reads only where it is told to (user_readenv=1)."""
+    environment: dict[str, Setting] = {}
+    for line in _pam_lines(tree, services):
+        arguments = dict(word.partition("=")[::2] for word in line)
+        if arguments.get("user_readenv") == "1":
+            path = f"{home.rstrip('/')}/{arguments.get('user_envfile', '.pam_environment')}"
+            text = tree.read_text(path) or ""
+            _take(environment, syntax.pam_environment(text, path))
+            _take(environment, syntax.pam_env_conf(text, path))
+    return environment
+
+
 def pam_reads(tree: Tree, services: tuple[str, ...]) -> bool:
     """Say whether any of these services has pam_env, so that /etc/environment reaches its sessions."""
     lines = _pam_lines(tree, services)

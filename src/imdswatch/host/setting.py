@@ -17,7 +17,7 @@ SWITCH = "AWS_EC2_METADATA_DISABLED"
 _TELLING = re.compile(
     r"AWS_EC2_METADATA_\w+|AWS_IMDS_\w+|AWS_METADATA_\w+|AWS_(?:DEFAULT_)?(?:REGION|PROFILE)|AWS_DEFAULTS_MODE"
     r"|AWS_EXECUTION_ENV|AWS_SDK_LOAD_CONFIG|AWS_(?:CONFIG|SHARED_CREDENTIALS)_FILE|ECS_EXTERNAL|(?i:no_proxy)"
-    r"|Identity\.ConsumptionOrder|ManagedInstanceID|IdentityType|datasource_list|strict_id|NOZEROCONF|neighbour"
+    r"|listener|Identity\.ConsumptionOrder|ManagedInstanceID|IdentityType|datasource_list|strict_id|NOZEROCONF|neighbour"
     r"|(?:unreachable |local )?(?:route|address)[\d./ ]*|nftables [\w-]+ [\w-]+|iptables OUTPUT|mount|AWS_DEFAULTS_MODE"
     r"|(?:com\.amazonaws\.sdk|aws)\.disableEc2Metadata"
     r"|ec2_metadata_\w+|disable_ec2_metadata|imds_use_ipv6|defaults_mode|region|credential_source|source_profile"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from imdswatch.host.setting import Setting
 
@@ -104,6 +105,12 @@ def systemd_file(text: str, path: str) -> Iterator[Setting]:
         name, equals, value = stripped.partition("=")
         if equals and _NAME.match(name.strip()):
             yield Setting(name.strip(), _unquoted(value.strip()), path, number)
+
+
+def environment_d(text: str, path: str) -> Iterator[Setting]:
+    """A file of environment.d(5): as an `EnvironmentFile=`, but `$NAME` and `${NAME}` are expanded."""
+    for setting in systemd_file(text, path):
+        yield replace(setting, value=None) if "$" in (setting.value or "") else setting
 
 
 def env_file(text: str, path: str) -> Iterator[Setting]:

@@ -125,6 +125,13 @@ class Tree:
             return None
         return self._look(found) if found != "/" else Meta(Kind.FOLDER, 0o755, 0, 0, 0)
 
+    def link(self, path: str) -> str:
+        """Return where a symbolic link leads, as it says itself; "" for what is none."""
+        parent, _, name = path.rpartition("/")
+        found = self.resolve(parent)
+        meta = self._look(f"{found.rstrip('/')}/{name}") if found is not None else None
+        return meta.target if meta is not None else ""
+
     def is_file(self, path: str) -> bool:
         """Say whether a path leads to a regular file."""
         meta = self.meta(path)
