@@ -482,27 +482,6 @@ def test_a_file_that_vanishes_before_its_turn_is_told(tmp_path: Path, log: Log) 
 # --- processes --------------------------------------------------------------------------------------------------------
 
 
-def test_an_interrupted_standard_input_reports_what_it_has() -> None:
-    words = command("scan", "-", "--format", "ndjson")
-    with subprocess.Popen(
-        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
-    ) as process:
-        assert process.stdin
-        assert process.stdout
-        assert process.stderr
-        # More than a pipe holds: when the last of it is accepted, the scan is reading.
-        process.stdin.write(hit(1) + miss(2) * 5000)
-        process.stdin.flush()
-        time.sleep(0.5)
-        process.send_signal(signal.SIGINT)
-        out, err = process.stdout.read().decode(), process.stderr.read().decode()
-        process.stdin.close()
-    assert "Traceback" not in err
-    results = [json.loads(line) for line in out.splitlines()]
-    assert [one["type"] for one in results] == ["finding", "summary"]
-    assert process.returncode == FOUND
-
-
 def _read_a_little(words: list[str], count: int) -> tuple[int, bytes]:
     """Run the command, read that many bytes of its output and close the pipe; return exit code and errors."""
     with subprocess.Popen(

@@ -63,3 +63,42 @@ def test_a_window_that_ends_before_it_begins_is_wrong_usage(tmp_path: Path) -> N
     done = scan(tmp_path, log, "--since", "2027-01-01", "--until", "2026-01-01")
     assert (done.code, done.out) == (2, "")
     assert "`--since` is later than `--until`" in done.err
+
+
+_PROXY = (
+    '"2026-03-01 10:00:00","user","10.0.1.5","203.0.113.9","169.254.169.254","","ALLOWED",'
+    '"http://169.254.169.254/latest/meta-data/","","Boto3/1.9","200","100","1200","1000",'
+    '"","","","","","","","Roaming","","","","GET"'
+)
+"""Cisco Umbrella names no zone in its times."""
+
+
+@pytest.mark.parametrize(
+    ("zone", "hour"),
+    [("UTC", "10"), ("Europe/Berlin", "09"), ("+02:00", "08"), ("-0330", "13"), ("+02", "08")],
+)
+def test_a_zone_is_a_name_or_an_offset(tmp_path: Path, zone: str, hour: str) -> None:
+    log = tmp_path / "in.log"
+    log.write_text(_PROXY + "\n", encoding="utf-8")
+    (finding,) = scan(tmp_path, log, "--timezone", zone).of("finding")
+    assert finding["first_seen"].startswith(f"2026-03-01T{hour}:")
+
+
+@pytest.mark.parametrize(
+    ("since", "code"), [("2026-03-01T10:00:00", 1), ("2026-03-01T10:00:01", 0), ("2026-03-01T10:00:00Z", 0)]
+)
+def test_a_bound_without_a_zone_is_of_the_zone_that_is_given(tmp_path: Path, since: str, code: int) -> None:
+    log = tmp_path / "in.log"
+    log.write_text(_PROXY + "\n", encoding="utf-8")
+    assert scan(tmp_path, log, "--timezone", "Europe/Berlin", "--since", since).code == code
+
+
+@pytest.mark.parametrize("mac", ["02:00:00:00:00:66", "02-00-00-00-00-66", "0200.0000.0066", "020000000066"])
+def test_a_site_names_a_responder_by_its_mac_as_any_tool_prints_it(tmp_path: Path, mac: str) -> None:
+    site = tmp_path / "site.toml"
+    site.write_text(f'[[suppress]]\nname = "ours"\nvlans = [210]\nresponders = ["{mac}"]\n', encoding="utf-8")
+    record = _ZEEK | {"conn_state": "SF", "resp_bytes": 300, "vlan": 210, "resp_l2_addr": "02:00:00:00:00:66"}
+    log = tmp_path / "in.log"
+    log.write_text(json.dumps(record | {"proto": "tcp"}) + "\n", encoding="utf-8")
+    done = scan(tmp_path, log, "--site", site, "--show-suppressed")
+    assert (done.code, {one["suppressed_by"] for one in done.of("finding")}) == (0, {"ours"})

@@ -31,7 +31,8 @@ _KEYS: Mapping[str, frozenset[str]] = {
     "accounts": frozenset({"expected"}),
     "suppress": frozenset({"name", "reason", "vlans", "sources", "responders", "rules", "owner", "expires"}),
 }
-_MAC = re.compile(r"[0-9a-fA-F]{2}(?:[:-][0-9a-fA-F]{2}){5}\Z")
+_MAC = re.compile(r"[0-9a-f]{2}([:-])(?:[0-9a-f]{2}\1){4}[0-9a-f]{2}|(?:[0-9a-f]{4}\.){2}[0-9a-f]{4}|[0-9a-f]{12}", re.I)
+"""Colons or dashes (IEEE 802), three groups with dots (as switches print them), or digits alone."""
 _ANSWERED = STAGE_RANK["answered"]
 
 
@@ -280,8 +281,9 @@ class _Reader:
     ) -> tuple[address.Networks | None, frozenset[str]]:
         networks, macs = [], set()
         for text in self.list_of(table, "responders", str, number):
-            if _MAC.match(text):
-                macs.add(text.lower().replace("-", ":"))
+            if _MAC.fullmatch(text):
+                digits = re.sub("[:.-]", "", text.lower())
+                macs.add(":".join(re.findall("..", digits)))
                 continue
             networks.append(
                 self.network(text, "responders", number, "an address, a network or a MAC address")

@@ -19,25 +19,24 @@ FORMATS = ("text", "ndjson", "csv", "ocsf", "ecs", "html")
 
 
 class Moment(click.ParamType):  # type: ignore[type-arg]
-    """A point in time: ISO 8601; without a zone it is UTC."""
+    """A point in time: ISO 8601; without a zone it is one of `--timezone`, as times in a log are."""
 
     name = "time"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return epoch seconds."""
-        if isinstance(value, float):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Return the time, without a zone if it names none."""
+        if isinstance(value, datetime):
             return value
         try:
-            moment = datetime.fromisoformat(value)
+            return datetime.fromisoformat(value)
         except ValueError:
             self.fail(
                 f"{value!r} is no ISO 8601 time, such as 2026-11-22 or 2026-11-22T01:00:00Z", param, ctx
             )
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 class Zone(click.ParamType):  # type: ignore[type-arg]
-    """A time zone name of the IANA database."""
+    """A time zone name of the IANA database, or an offset from UTC such as +02:00."""
 
     name = "zone"
 
@@ -50,9 +49,11 @@ class Zone(click.ParamType):  # type: ignore[type-arg]
         from zoneinfo import ZoneInfo
 
         try:
+            if value.startswith(("+", "-")):
+                return datetime.fromisoformat(f"1970-01-01T00:00{value}").tzinfo or UTC
             return ZoneInfo(value)
         except (ValueError, OSError, KeyError):
-            self.fail(f"{value!r} is no time zone, such as Europe/Berlin", param, ctx)
+            self.fail(f"{value!r} is no time zone, such as Europe/Berlin or +02:00", param, ctx)
 
 
 class Day(click.ParamType):  # type: ignore[type-arg]

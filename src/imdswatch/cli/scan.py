@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable
+from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -85,7 +86,9 @@ def _scan_of(paths: tuple[str, ...], options: dict[str, Any]) -> Scan:
     schemas = load_schemas(options["schemas"])
     if options["schema"] is not None and options["schema"] not in schemas.names:
         raise UsageError(f"there is no schema `{options['schema']}`", help="`imdswatch schemas` lists them")
-    if None not in (options["since"], options["until"]) and options["since"] > options["until"]:
+    zone = options["timezone"]
+    since, until = _epoch(options["since"], zone), _epoch(options["until"], zone)
+    if since is not None and until is not None and since > until:
         raise UsageError("`--since` is later than `--until`", help="no event can lie between them")
     site = site_of(options, rules)
     cluster = _cluster_of(options)
@@ -94,13 +97,19 @@ def _scan_of(paths: tuple[str, ...], options: dict[str, Any]) -> Scan:
         site=site,
         schemas=schemas,
         schema=options["schema"],
-        window=Window(options["since"], options["until"]),
-        timezone=options["timezone"],
+        window=Window(since, until),
+        timezone=zone,
         jobs=max(2, options["jobs"] or 0) if cluster else options["jobs"] or len(os.sched_getaffinity(0)),
         each=options["each"],
         merge=options["merge"],
     )
     return Scan(paths, chosen, _progress(paths, options), cluster)
+
+
+def _epoch(moment: datetime | None, zone: tzinfo) -> float | None:
+    if moment is None:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp()
 
 
 def _cluster_of(options: dict[str, Any]) -> Cluster | None:

@@ -122,7 +122,7 @@ class _Reader:
         return found
 
     def _all(self) -> Iterator[Packets]:
-        for found in open_streams(self._source):
+        for found in open_streams(self._source, until_interrupt=True):
             if isinstance(found, Table):
                 if found.name not in self._passed:
                     self._passed.add(found.name)
@@ -135,7 +135,6 @@ class _Reader:
                     self._passed.add(found.name)
                     self._other(found)
             else:
-                found.interruptible = self._source.path is None
                 yield from self._capture(found)
 
     def _capture(self, stream: Stream) -> Iterator[Packets]:

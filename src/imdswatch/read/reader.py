@@ -13,6 +13,7 @@ import select
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+from imdswatch.read.interrupt import Interrupt
 from imdswatch.read.sources import why
 
 CHUNK = 64 << 10
@@ -107,14 +108,22 @@ class Reader(ABC):
 
 
 class File(Reader):
-    """A descriptor, up to `limit` bytes (the size it had when opened) or, where that is None, to its end."""
+    """A descriptor, up to `limit` bytes (the size it had when opened) or, where that is None, to its end.
 
-    def __init__(self, fd: int, limit: int | None, budget: Budget) -> None:
+    With an `interrupt`, that is its end, too.
+    """
+
+    def __init__(
+        self, fd: int, limit: int | None, budget: Budget, interrupt: Interrupt | None = None
+    ) -> None:
         super().__init__()
-        self.fd, self._limit, self._budget = fd, limit, budget
+        self.fd, self._limit, self._budget, self._interrupt = fd, limit, budget, interrupt
 
     def _left(self, n: int) -> int:
         return n if self._limit is None else min(n, self._limit - self.offset)
+
+    def _ended(self) -> bool:
+        return self._interrupt is not None and not self._interrupt.wait(self.fd)
 
     def _wait(self) -> None:
         select.select(
@@ -128,7 +137,7 @@ class File(Reader):
 
     def _more(self, n: int) -> bytes:
         wanted = self._left(n)
-        while True:
+        while not self._ended():
             try:
                 data = os.read(self.fd, wanted)
             except BlockingIOError:
@@ -138,13 +147,14 @@ class File(Reader):
                 raise Damage(f"cannot be read: {why(error)}") from error
             self._check(len(data), wanted)
             return data
+        return b""
 
     def readinto(self, view: memoryview) -> int:
         """Fill the start of `view` straight from the operating system: the one copy a plain file costs."""
         if self._damage is not None:
             raise self._damage
         wanted = self._left(len(view))
-        while True:
+        while not self._ended():
             try:
                 count = os.readv(self.fd, [view[:wanted]]) if wanted else 0
                 self._check(count, wanted)
@@ -159,6 +169,7 @@ class File(Reader):
                 raise
             self.offset += count
             return count
+        return 0
 
 
 class Slice(Reader):

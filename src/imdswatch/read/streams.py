@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from imdswatch.finding import Skipped
 from imdswatch.read.archives import Member, tar_members, zip_members
 from imdswatch.read.content import HEAD, Content, recognise
+from imdswatch.read.interrupt import Interrupt
 from imdswatch.read.reader import CHUNK, Budget, Damage, File, Peeked, Reader
 from imdswatch.read.sources import Ignored, Source, why
 from imdswatch.read.unpack import Gzip, Transcoded, Zstd, bzip2, xz
@@ -56,6 +57,7 @@ class Stream:
         size: int | None = None,
         origin: int = 0,
         capture: bool = False,
+        interrupt: Interrupt | None = None,
     ) -> None:
         self.name, self.mtime, self.seekable_path, self.size, self.origin = (
             name,
@@ -68,7 +70,12 @@ class Stream:
         self.skipped: list[Skipped] = []
         self._reader, self._budget = reader, budget
         self._offset, self._over = origin, False
-        self.interruptible = self.interrupted = False
+        self._interrupt = interrupt
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the user ended the input: what came so far is all there is, and no damage."""
+        return self._interrupt is not None and self._interrupt.came
 
     @property
     def raw_bytes(self) -> int:
@@ -88,13 +95,10 @@ class Stream:
                 count = self._reader.readinto(view[filled:])
                 filled += count
                 self._over = not count
-        except KeyboardInterrupt:
-            if not self.interruptible:
-                raise
-            self._over = self.interrupted = True  # the user ended the input: what came so far is reported
         except Damage as damage:
             self._over = damage.reported = True
-            self.skipped.append(Skipped(self.name, f"byte {self._offset + filled}", damage.reason))
+            if not self.interrupted:
+                self.skipped.append(Skipped(self.name, f"byte {self._offset + filled}", damage.reason))
         finally:
             view.release()
         self._offset += filled
@@ -120,11 +124,25 @@ class Table:
         return f"/proc/self/fd/{self.fd}"
 
 
-def open_streams(source: Source) -> Generator[Stream | Table | Skipped | Ignored, None, None]:
+def open_streams(
+    source: Source, *, until_interrupt: bool = False
+) -> Generator[Stream | Table | Skipped | Ignored, None, None]:
     """Yield the streams and tables a source holds; each stream is followed by the `Skipped` of its damage.
 
-    A table that lies in an archive, is compressed or comes through a pipe is written to a temporary file.
+    A table that lies in an archive, is compressed or comes through a pipe is written to a temporary file. With
+    `until_interrupt` SIGINT is the end of standard input.
     """
+    interrupt = Interrupt() if until_interrupt and source.path is None else None
+    try:
+        yield from _streams(source, interrupt)
+    finally:
+        if interrupt is not None:
+            interrupt.close()
+
+
+def _streams(
+    source: Source, interrupt: Interrupt | None
+) -> Iterator[Stream | Table | Skipped | Ignored]:
     try:
         fd, owned = _open(source)
     except OSError as error:
@@ -135,7 +153,7 @@ def open_streams(source: Source) -> Generator[Stream | Table | Skipped | Ignored
         if stat.S_ISDIR(status.st_mode) or (stat.S_ISFIFO(status.st_mode) and not source.named):
             yield Skipped(source.name, "", "is no file any more")
             return
-        yield from _Unpacking(source, fd, status).streams()
+        yield from _Unpacking(source, fd, status, interrupt).streams()
     except OSError as error:
         yield Skipped(source.name, "", why(error))
     finally:
@@ -158,8 +176,10 @@ def _open(source: Source) -> tuple[int, bool]:
 class _Unpacking:
     """One source being unpacked: what all its layers share."""
 
-    def __init__(self, source: Source, fd: int, status: os.stat_result) -> None:
-        self._source, self._fd = source, fd
+    def __init__(
+        self, source: Source, fd: int, status: os.stat_result, interrupt: Interrupt | None
+    ) -> None:
+        self._source, self._fd, self._interrupt = source, fd, interrupt
         self._budget = Budget()
         self._size: int | None = None
         if stat.S_ISREG(status.st_mode):
@@ -167,10 +187,10 @@ class _Unpacking:
             # A file redirected to standard input may already have been read in part.
             start = os.lseek(fd, 0, os.SEEK_CUR)
             self._whole = start == 0
-            self._reader = File(fd, max(0, status.st_size - start), self._budget)
+            self._reader = File(fd, max(0, status.st_size - start), self._budget, interrupt)
         else:
             self._whole = False
-            self._reader = File(fd, None, self._budget)
+            self._reader = File(fd, None, self._budget, interrupt)
 
     def streams(self) -> Iterator[Stream | Table | Skipped | Ignored]:
         """Yield what the source holds."""
@@ -217,10 +237,12 @@ class _Unpacking:
     def _stream(
         self, name: str, reader: Peeked, mtime: float | None, content: Content, *, plain: bool
     ) -> Stream:
+        ended = self._interrupt
         if content.kind == "encoded":
-            return Stream(name, Transcoded(reader, content.encoding, content.bom), mtime, self._budget)
+            text = Transcoded(reader, content.encoding, content.bom)
+            return Stream(name, text, mtime, self._budget, interrupt=ended)
         if content.kind == "capture":
-            return Stream(name, reader, mtime, self._budget, capture=True)
+            return Stream(name, reader, mtime, self._budget, capture=True, interrupt=ended)
         if content.bom:
             reader.exactly(content.bom)
         path = self._source.path if plain and self._whole else None
@@ -232,6 +254,7 @@ class _Unpacking:
             seekable_path=path,
             size=self._size if path else None,
             origin=content.bom if path else 0,
+            interrupt=ended,
         )
 
     def _table(

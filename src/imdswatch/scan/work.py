@@ -147,7 +147,7 @@ class Worker:
             return outcome
         for source in task.sources:
             told = 0
-            for found in open_streams(source):
+            for found in open_streams(source, until_interrupt=True):
                 if isinstance(found, Skipped):
                     outcome.skip(found)
                 elif isinstance(found, Ignored):
@@ -155,11 +155,9 @@ class Worker:
                 elif isinstance(found, Table):
                     self._table(source.name, found, outcome)
                 elif found.capture:
-                    found.interruptible = source.path is None
                     self._capture(source.name, found, outcome)
                 else:
                     data = blocks(found) if progress is None else _told(found, told, progress)
-                    found.interruptible = source.path is None
                     self._text(source.name, found.name, found.mtime, data, outcome)
                     told = found.raw_bytes
             outcome.packed += size_of(source) if progress is None else max(0, size_of(source) - told)
