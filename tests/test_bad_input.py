@@ -15,7 +15,6 @@ import stat
 import subprocess
 import tarfile
 import threading
-import time
 import zipfile
 from collections.abc import Callable, Iterator
 from functools import cache

@@ -31,7 +31,9 @@ _KEYS: Mapping[str, frozenset[str]] = {
     "accounts": frozenset({"expected"}),
     "suppress": frozenset({"name", "reason", "vlans", "sources", "responders", "rules", "owner", "expires"}),
 }
-_MAC = re.compile(r"[0-9a-f]{2}([:-])(?:[0-9a-f]{2}\1){4}[0-9a-f]{2}|(?:[0-9a-f]{4}\.){2}[0-9a-f]{4}|[0-9a-f]{12}", re.I)
+_MAC = re.compile(
+    r"[0-9a-f]{2}([:-])(?:[0-9a-f]{2}\1){4}[0-9a-f]{2}|(?:[0-9a-f]{4}\.){2}[0-9a-f]{4}|[0-9a-f]{12}", re.I
+)
 """Colons or dashes (IEEE 802), three groups with dots (as switches print them), or digits alone."""
 _ANSWERED = STAGE_RANK["answered"]
 

@@ -140,9 +140,7 @@ def open_streams(
             interrupt.close()
 
 
-def _streams(
-    source: Source, interrupt: Interrupt | None
-) -> Iterator[Stream | Table | Skipped | Ignored]:
+def _streams(source: Source, interrupt: Interrupt | None) -> Iterator[Stream | Table | Skipped | Ignored]:
     try:
         fd, owned = _open(source)
     except OSError as error:
@@ -176,9 +174,7 @@ def _open(source: Source) -> tuple[int, bool]:
 class _Unpacking:
     """One source being unpacked: what all its layers share."""
 
-    def __init__(
-        self, source: Source, fd: int, status: os.stat_result, interrupt: Interrupt | None
-    ) -> None:
+    def __init__(self, source: Source, fd: int, status: os.stat_result, interrupt: Interrupt | None) -> None:
         self._source, self._fd, self._interrupt = source, fd, interrupt
         self._budget = Budget()
         self._size: int | None = None
