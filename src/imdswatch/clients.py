@@ -7,21 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any, Protocol
 
-import yaml
-
 from imdswatch import urlpath
+from imdswatch.kept import kept
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_FOLDER = Path(__file__).parent / "data" / "imds"
 _PIECES = ("user_agent", "process")
 
 
 @cache
 def _table(name: str) -> dict[str, Any]:
-    text = files("imdswatch").joinpath(f"data/imds/{name}.yml").read_text(encoding="utf-8")
-    table: dict[str, Any] = yaml.load(text, Loader=_LOADER)
+    path = _FOLDER / f"{name}.yml"
+    return kept(name, [path], lambda: _read(path))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    import yaml
+
+    table: dict[str, Any] = yaml.load(
+        path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    )
     return table
 
 

@@ -19,15 +19,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
-
-import yaml
 
 from imdswatch import address
 from imdswatch.errors import RuleError
 from imdswatch.event import FIELDS
 from imdswatch.finding import STAGES
+from imdswatch.kept import kept
+
+BUILT_IN = Path(__file__).parent / "data" / "rules"
+ALIASES = Path(__file__).parent / "data" / "aliases.yml"
 
 
 class Wild(Enum):
@@ -215,8 +216,10 @@ def matches(node: Node) -> Iterator[Match]:
 @cache
 def alias_groups() -> Mapping[str, Mapping[str, str]]:
     """Return source of names → alias field name → canonical field name, from data/aliases.yml."""
-    text = files("imdswatch").joinpath("data/aliases.yml").read_text(encoding="utf-8")
-    groups: dict[str, dict[str, str]] = yaml.load(text, Loader=_LOADER)
+    import yaml
+
+    text = ALIASES.read_text(encoding="utf-8")
+    groups: dict[str, dict[str, str]] = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     return groups
 
 
@@ -224,9 +227,6 @@ def alias_groups() -> Mapping[str, Mapping[str, str]]:
 def aliases() -> Mapping[str, str]:
     """Return alias field name → canonical field name, of all groups."""
     return {alias: field for group in alias_groups().values() for alias, field in group.items()}
-
-
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def canonical(name: str) -> str | None:
@@ -239,9 +239,14 @@ def load_rules(overlay: Path | None = None) -> tuple[Rule, ...]:
 
     The order is by slug. Raises RuleError on the first invalid document.
     """
-    folder = files("imdswatch").joinpath("data/rules")
+    if overlay is None:
+        return kept("rules", [ALIASES, *BUILT_IN.glob("*.yml")], lambda: _load(None))
+    return _load(overlay)
+
+
+def _load(overlay: Path | None) -> tuple[Rule, ...]:
     texts: dict[str, tuple[str, str]] = {
-        slug: (f"imdswatch/data/rules/{slug}.yml", folder.joinpath(f"{slug}.yml").read_text(encoding="utf-8"))
+        slug: (f"imdswatch/data/rules/{slug}.yml", (BUILT_IN / f"{slug}.yml").read_text(encoding="utf-8"))
         for slug in built_in_slugs()
     }
     if overlay is not None:
@@ -267,7 +272,7 @@ def load_rules(overlay: Path | None = None) -> tuple[Rule, ...]:
 
 def built_in_slugs() -> list[str]:
     """Return the slugs of the pack, those that an overlay disables included."""
-    names = (entry.name for entry in files("imdswatch").joinpath("data/rules").iterdir())
+    names = (entry.name for entry in BUILT_IN.iterdir())
     return [name.removesuffix(".yml") for name in names if _is_rule(name)]
 
 

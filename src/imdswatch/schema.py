@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imdswatch.errors import SchemaError, UsageError
+from imdswatch.kept import kept
 from imdswatch.layouts import Layout
 from imdswatch.layouts.delimited import Delimited
 from imdswatch.layouts.fieldmap import Field, FieldMap
@@ -262,7 +263,7 @@ def load_schemas(extra: Path | None = None) -> Schemas:
     """
     files = {path.stem: path for path in sorted(BUILT_IN.glob("*.yml"))}
     if extra is None:
-        return Schemas(lambda: map(load_schema, files.values()))
+        return Schemas(lambda: kept("schemas", files.values(), lambda: [*map(load_schema, files.values())]))
     if not extra.is_dir():
         raise SchemaError("the schema folder does not exist", file=str(extra))
     files.update({path.stem: path for path in sorted(extra.iterdir()) if path.suffix in (".yml", ".yaml")})

@@ -10,7 +10,6 @@ Longer than most: a reader of the site file needs one message for each mistake, 
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -166,6 +165,8 @@ def _reason(error: OSError | UnicodeDecodeError) -> str:
 
 def parse_site(text: str, file: str, rules: Sequence[str], as_of: date) -> Site:
     """Return the Site that TOML text means; raises SiteError with file and line."""
+    import tomllib
+
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from imdswatch.layouts.fieldmap import UNSET
 from imdswatch.layouts.plain import to_plain
 from imdswatch.layouts.result import Malformed, Sources
-from imdswatch.yamlfile import Table
+
+if TYPE_CHECKING:
+    from imdswatch.yamlfile import Table
 
 _START = re.compile(r"CEF: ?\d+(?:\.\d+)?\|")
 _HEADER = re.compile(r"((?:[^|\\]++|\\.)*+)\|")

@@ -10,11 +10,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from imdswatch.layouts.fieldmap import UNSET
 from imdswatch.layouts.plain import to_plain
 from imdswatch.layouts.result import Malformed, Sources
-from imdswatch.yamlfile import Table
+
+if TYPE_CHECKING:
+    from imdswatch.yamlfile import Table
 
 HEADERS = ("#fields", "#Fields:", "first-line")
 _BRACED = re.compile(r"\{[^{}]*\}")

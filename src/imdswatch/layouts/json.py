@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from imdswatch.layouts.fieldmap import UNSET
 from imdswatch.layouts.result import Malformed, Sources
-from imdswatch.yamlfile import Table
+
+if TYPE_CHECKING:
+    from imdswatch.yamlfile import Table
 
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 

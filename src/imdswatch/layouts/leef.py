@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from imdswatch.layouts.fieldmap import UNSET
 from imdswatch.layouts.plain import to_plain
 from imdswatch.layouts.result import Malformed, Sources
-from imdswatch.yamlfile import Table
+
+if TYPE_CHECKING:
+    from imdswatch.yamlfile import Table
 
 _START = re.compile(r"LEEF: ?([12])(?:\.0)?\|")
 _DELIMITER = re.compile(r"(?:0?x([0-9A-Fa-f]{1,4})|([^|A-Za-z0-9=]))?\|")

@@ -11,12 +11,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from imdswatch.layouts.fieldmap import UNSET
 from imdswatch.layouts.plain import to_plain
 from imdswatch.layouts.result import Malformed, Sources
-from imdswatch.yamlfile import Table
+
+if TYPE_CHECKING:
+    from imdswatch.yamlfile import Table
 
 _NO_ESCAPE = re.compile(r"(?!)")
 _ESCAPE = re.compile(r"(?:\\x[0-9A-Fa-f]{2})+|\\(.)", re.DOTALL)

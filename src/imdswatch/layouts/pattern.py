@@ -9,12 +9,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from imdswatch.layouts.fieldmap import UNSET
 from imdswatch.layouts.plain import to_plain
 from imdswatch.layouts.required import examples, required_literal
 from imdswatch.layouts.result import Malformed, Sources
-from imdswatch.yamlfile import Table
+
+if TYPE_CHECKING:
+    from imdswatch.yamlfile import Table
 
 _HOLE = re.compile(r"\{(\w+)\}")
 

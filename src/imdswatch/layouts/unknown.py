@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from imdswatch.layouts.fieldmap import UNSET
 from imdswatch.layouts.result import Sources
-from imdswatch.yamlfile import Table
+
+if TYPE_CHECKING:
+    from imdswatch.yamlfile import Table
 
 
 @dataclass(frozen=True)

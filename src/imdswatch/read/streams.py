@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
@@ -259,6 +258,8 @@ class _Unpacking:
         if plain and self._whole:
             yield Table(name, content.what, self._fd, self._size or 0, mtime)
             return
+        import tempfile
+
         with tempfile.NamedTemporaryFile(prefix="imdswatch-") as copy:  # a name, for the engine looks it up
             try:
                 while data := reader.read(CHUNK):

@@ -19,7 +19,7 @@ import orjson
 
 from imdswatch.edit import Command, Edit, Note
 from imdswatch.finding import Evidence, Finding, Skipped, Summary
-from imdswatch.report import clock, edits, escape
+from imdswatch.report import clock, escape
 from imdswatch.report.statement import Statement
 from imdswatch.verdict import Reason, Verdict
 
@@ -231,6 +231,8 @@ def verdict_document(verdict: Verdict) -> dict[str, object]:
 
 def edit_document(edit: Edit, state: str) -> dict[str, object]:
     """Return an edit as plain JSON values; `diff` is a unified diff with what may be a secret cut."""
+    from imdswatch.report import edits  # a scan has none, and must not load what compares texts
+
     return _known(
         {
             "format": FORMAT,

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import heapq
 import marshal
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache
@@ -255,6 +254,8 @@ class Incidents:
         return key, incident
 
     def _spill(self) -> None:
+        import tempfile
+
         run: IO[bytes] | None = None
         try:
             run = tempfile.TemporaryFile(prefix="imdswatch-")  # noqa: SIM115  closed when the run has been merged
