@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from patience import LONG, until
+
 SOURCES = Path(__file__).parents[1] / "src"
-_PATIENCE = 90.0  # seconds: three virtual machines on two cores that do other things, too
 
 
 def has_sail() -> bool:
@@ -112,20 +113,17 @@ def _free_port() -> int:
 
 
 def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + _PATIENCE
-    while time.monotonic() < end:
+    def answers() -> bool:
         assert process.poll() is None, "the cluster ended before it began"
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        time.sleep(0.1)
-    raise AssertionError("the cluster does not answer")
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), LONG):
+            return True
+        return False
+
+    until(answers, "the cluster does not answer")
 
 
 def _wait_for(log: Path, words: str) -> None:
-    end = time.monotonic() + _PATIENCE
-    while words not in log.read_text(errors="replace"):
-        assert time.monotonic() < end, log.read_text(errors="replace")[-2000:]
-        time.sleep(0.2)
+    until(lambda: words in log.read_text(errors="replace"), lambda: log.read_text(errors="replace")[-2000:])
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

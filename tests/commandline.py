@@ -1,7 +1,8 @@
 """Runs the command line in a process of its own and measures it; tests share it.
 
-`rss` is the peak resident memory in bytes of that process and its workers, whichever is largest. A process in between
-starts it, because the kernel counts what a parent had at the time of the fork, and pytest has a lot.
+`rss` is the peak resident memory in bytes of that process and its workers, whichever is largest; `seconds` what all of
+them worked, which a busy machine hardly changes. A process in between starts it, because the kernel counts what a
+parent had at the time of the fork, and pytest has a lot.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from patience import LONG
+
 SOURCES = Path(__file__).parents[1] / "src"
 LIMIT = 300 << 20
 """Peak memory that no input may exceed, in bytes."""
@@ -21,8 +24,9 @@ LIMIT = 300 << 20
 _STARTER = """
 import os, resource, subprocess, sys
 code = subprocess.call(sys.argv[2:], close_fds=False)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
 with open(sys.argv[1], "w") as out:
-    out.write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
+    out.write(f"{used.ru_maxrss} {used.ru_utime + used.ru_stime}")
 sys.exit(code if code >= 0 else 128 - code)
 """
 
@@ -35,6 +39,7 @@ class Done:
     out: str
     err: str
     rss: int
+    seconds: float = 0.0
 
     @property
     def results(self) -> list[dict[str, Any]]:
@@ -79,7 +84,7 @@ def run(
     *arguments: object,
     driver: str = "",
     stdin: Any = subprocess.DEVNULL,
-    timeout: float = 60,
+    timeout: float = 4 * LONG,
 ) -> Done:
     """Run a command line to its end. Fails on what no user may ever see: a trace, our own bug, too much memory."""
     note = tmp_path / f".rss-{os.urandom(4).hex()}"
@@ -88,7 +93,9 @@ def run(
     done = subprocess.run(
         words, capture_output=True, timeout=timeout, env=environment(), check=False, **given
     )
-    result = Done(done.returncode, done.stdout.decode(), done.stderr.decode(), int(note.read_text()) << 10)
+    kilobytes, seconds = note.read_text().split()
+    rss = int(kilobytes) << 10
+    result = Done(done.returncode, done.stdout.decode(), done.stderr.decode(), rss, float(seconds))
     note.unlink()
     assert "Traceback" not in result.err, result.err
     assert "Warning" not in result.err, result.err

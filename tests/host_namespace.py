@@ -12,13 +12,13 @@ import json
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from commandline import command, environment
+from patience import LONG, until
 
 TOOLS = ("ip", "mount", "nft")
 CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000
@@ -37,7 +37,12 @@ NEEDED = [
 def harden(*words: str) -> tuple[int, str]:
     """Run the command on the root that this process sees; return its exit code and what it said."""
     done = subprocess.run(
-        command("harden", *words), env=environment(), capture_output=True, text=True, timeout=60, check=False
+        command("harden", *words),
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=LONG,
+        check=False,
     )
     assert "Traceback" not in done.stderr
     return done.returncode, done.stdout + done.stderr
@@ -86,10 +91,8 @@ def enter(folder: Path) -> None:
                 words = ["mount", "--bind", folder / "empty", home / name]
                 if subprocess.run(words, check=False).returncode != 0:
                     raise NotImplementedError
-    until = time.monotonic() + 10
-    while (
-        " state UP "
-        not in subprocess.run(["ip", "link", "show", "v0"], capture_output=True, text=True).stdout
-    ):
-        assert time.monotonic() < until, "the link does not come up"
-        time.sleep(0.05)
+    shown = ["ip", "link", "show", "v0"]
+    until(
+        lambda: " state UP " in subprocess.run(shown, capture_output=True, text=True).stdout,
+        "the link does not come up",
+    )

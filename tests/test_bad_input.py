@@ -25,6 +25,7 @@ import zstandard
 
 from commandline import command, environment, run, scan
 from imdswatch import cli, rule, schema
+from patience import LONG, until_waiting_for
 
 pytestmark = pytest.mark.slow  # part of `make test`, not of `make check`
 
@@ -164,10 +165,10 @@ def _long_line(size: int) -> Iterator[bytes]:
     yield b'"}\n' + hit(3)
 
 
-def _scan_long_line(tmp_path: Path, size: int, timeout: float) -> None:
+def _scan_long_line(tmp_path: Path, size: int) -> None:
     reading = _feed(_long_line(size))
     try:
-        done = scan(tmp_path, "-", stdin=reading, timeout=timeout)
+        done = scan(tmp_path, "-", stdin=reading)
     finally:
         os.close(reading)
     assert done.code == FOUND
@@ -178,12 +179,12 @@ def _scan_long_line(tmp_path: Path, size: int, timeout: float) -> None:
 
 
 def test_a_line_of_64_mb(tmp_path: Path) -> None:
-    _scan_long_line(tmp_path, 64 << 20, 60)
+    _scan_long_line(tmp_path, 64 << 20)
 
 
 @pytest.mark.slow
 def test_a_line_of_1_gb(tmp_path: Path) -> None:
-    _scan_long_line(tmp_path, 1 << 30, 300)
+    _scan_long_line(tmp_path, 1 << 30)
 
 
 def test_a_long_line_without_a_sign_costs_nothing_but_time(tmp_path: Path) -> None:
@@ -340,7 +341,7 @@ def test_a_named_pipe_is_read_if_named(jobs: int, tmp_path: Path, log: Log) -> N
     os.mkfifo(pipe)
     writer = _write_later(pipe, miss(1) + hit(2))
     done = scan(tmp_path, pipe, log(hit(3)), "--jobs", jobs)
-    writer.join(5)
+    writer.join(LONG)
     assert (done.code, done.places, done.skips) == (FOUND, {"pipe:line 2", "x.log:line 1"}, {})
 
 
@@ -513,7 +514,9 @@ def test_a_reader_that_goes_away_before_little_output(log: Log) -> None:
 def test_output_that_cannot_be_written_is_told(redirect: str, form: str, log: Log) -> None:
     path = log(hit(1))
     line = " ".join(command("scan", path, "--format", form)) + " " + redirect
-    done = subprocess.run(["sh", "-c", line], capture_output=True, env=environment(), check=False, timeout=30)
+    done = subprocess.run(
+        ["sh", "-c", line], capture_output=True, env=environment(), check=False, timeout=LONG
+    )
     assert done.returncode == WRONG, done.stderr
     assert done.stderr.startswith(b"error: cannot write the output"), done.stderr
     assert done.stderr.count(b"\n") <= 2
@@ -578,7 +581,7 @@ def test_nothing_is_left_behind(tmp_path: Path, log: Log) -> None:
     (tmp_path / "temporary").mkdir()
     words = command("scan", log(hit(1)), "--jobs", "2")
     env = {**environment(), "TMPDIR": str(tmp_path / "temporary")}
-    subprocess.run(words, capture_output=True, env=env, check=False, timeout=30)
+    subprocess.run(words, capture_output=True, env=env, check=False, timeout=LONG)
     assert list((tmp_path / "temporary").iterdir()) == []
 
 

@@ -21,6 +21,7 @@ import pytest
 import ecs_fields
 import ocsf_classes
 from imdswatch import cli
+from patience import LONG, until
 from receivers import datagrams, parse_syslog, webhook
 
 Run = Callable[..., "Done"]
@@ -238,27 +239,32 @@ def test_a_watch_delivers_and_its_next_run_gives_what_was_left(tmp_path: Path) -
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as watch:
         assert watch.stderr is not None
         told_so = any("does not take results, they wait: connection refused" in line for line in watch.stderr)
-        until = time.monotonic() + 20
-        while not (tmp_path / "told").exists() and time.monotonic() < until:
-            time.sleep(0.05)
+        until(lambda: len(findings(tmp_path / "told")) == 6)
         watch.kill()
     assert told_so
-    told = [one for one in lines(tmp_path / "told") if one["type"] == "finding"]
-    assert told
+    told = findings(tmp_path / "told")
     with (
         webhook(lambda _: (200, {}), port=port) as (_, posts),
         subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as watch,
     ):
-        until = time.monotonic() + 20
-        got: list[dict[str, Any]] = []
-        while len(got) < len(told) and time.monotonic() < until:
-            time.sleep(0.05)
-            got = [one["result"] for post in posts for one in json.loads(post.body)["data"]]
+
+        def got() -> list[dict[str, Any]]:
+            results = [one["result"] for post in posts for one in json.loads(post.body)["data"]]
+            return [one for one in results if one["type"] == "finding"]
+
+        until(lambda: len(got()) >= len(told))
         watch.send_signal(signal.SIGTERM)
-        assert watch.wait(20) == 0
-    for one in got:
+        assert watch.wait(LONG) == 0
+    for one in (given := got()):
         one.pop("delivery_id")
-    assert [one for one in got if one["type"] == "finding"][: len(told)] == told
+    assert given[: len(told)] == told
+
+
+def findings(path: Path) -> list[dict[str, Any]]:
+    """Return the findings in a file that may be written at the moment."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    results = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    return [one for one in results if one["type"] == "finding"]
 
 
 def test_a_probe_delivers_each_verdict(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -293,16 +299,11 @@ def test_a_watch_does_not_follow_what_it_delivers(tmp_path: Path) -> None:
         ),
     ]
     with subprocess.Popen(command, env=os.environ | {"PYTHONPATH": "src"}) as watch:
-        until = time.monotonic() + 20
-        while not (logs / "delivered.ndjson").exists() and time.monotonic() < until:
-            time.sleep(0.05)
-        time.sleep(1)
-        before = len(lines(logs / "delivered.ndjson"))
-        time.sleep(1)
+        until(lambda: len({one["fingerprint"] for one in findings(logs / "delivered.ndjson")}) == 6)
+        time.sleep(2)  # if it were followed, it would be by now
         watch.send_signal(signal.SIGTERM)
-        assert watch.wait(20) == 0
+        assert watch.wait(LONG) == 0
     found = lines(logs / "delivered.ndjson")
-    assert before > 0
     assert found[-1]["type"] == "summary"
     told = [one for one in found if one["type"] == "finding"]
     assert len({one["fingerprint"] for one in told}) == 6, "some told once more at the end, with their totals"

@@ -27,6 +27,7 @@ from imdswatch.delivery.message import Message, Refused, Undelivered, identity
 from imdswatch.delivery.spool import Spool
 from imdswatch.delivery.target import read_target
 from imdswatch.errors import UsageError
+from patience import LONG, until
 from receivers import (
     Certificates,
     Post,
@@ -192,9 +193,7 @@ def test_syslog_over_udp_keeps_to_its_size() -> None:
         with pytest.raises(Refused, match="2048"):
             channel.send(batch[2:])
         assert channel.send(batch[3:]) == 1
-        until = time.monotonic() + 5
-        while len(got) < 3 and time.monotonic() < until:
-            time.sleep(0.01)
+        until(lambda: len(got) == 3)
     assert [json.loads(parse_syslog(one).text)["number"] for one in got] == [1, 2, 4]
     assert max(map(len, got)) <= 2048
 
@@ -215,7 +214,7 @@ def test_udp_to_nobody_is_noticed() -> None:
 def test_a_webhook_is_signed_and_each_result_has_its_id(
     certificates: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    key = b"FAKE-secret-of-the-test"
+    key, began = b"FAKE-secret-of-the-test", time.time()
     monkeypatch.setenv("TEST_SECRET", "whsec_" + base64.b64encode(key).decode())
     monkeypatch.setenv("TEST_AUTHORIZATION", "Splunk FAKE-token")
     with webhook(lambda _: (204, {}), certificates.server_context()) as (port, got):
@@ -227,7 +226,7 @@ def test_a_webhook_is_signed_and_each_result_has_its_id(
     assert first.path == "/hook?tenant=a%20b"
     assert first.headers["authorization"] == "Splunk FAKE-token"
     assert first.headers["webhook-id"] == again.headers["webhook-id"]
-    assert abs(int(first.headers["webhook-timestamp"]) - time.time()) < 60
+    assert began - 1 < int(first.headers["webhook-timestamp"]) <= time.time()
     signed = ".".join((first.headers["webhook-id"], first.headers["webhook-timestamp"], first.body.decode()))
     expected = base64.b64encode(hmac.new(key, signed.encode(), hashlib.sha256).digest()).decode()
     assert first.headers["webhook-signature"] == f"v1,{expected}"
@@ -268,7 +267,7 @@ def test_one_result_that_is_refused_does_not_hold_up_the_others() -> None:
         for number in range(8):
             courier.put(message(number))
         courier.start()
-        assert courier.finish(10) == 1
+        assert courier.finish(LONG) == 1
     taken = [
         one["result"]["number"]
         for post in got
@@ -312,7 +311,7 @@ def test_a_bad_receiver_is_given_up_in_time_and_quotes_nothing(serve: object) ->
     began = time.monotonic()
     with stream(serve) as port, pytest.raises(Undelivered) as caught:  # type: ignore[arg-type]
         channel_to(read_target(f"http://127.0.0.1:{port}/#timeout=1")).send([message(1)])
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < LONG
     assert "\x1b" not in str(caught.value)
     assert "not http" not in str(caught.value)
 
@@ -500,7 +499,7 @@ def test_a_courier_delivers_everything_in_order(seed: int, tmp_path: Path) -> No
     courier.start()
     for number in range(1, 60):
         courier.put(message(number))
-    assert courier.finish(20) == 0
+    assert courier.finish(LONG) == 0
     assert channel.got == [message(number).id for number in range(60)]
     assert all("wait" in one or "again" in one for one in told)
 
@@ -523,13 +522,13 @@ def test_a_courier_waits_as_long_as_the_receiver_says() -> None:
     courier = Courier("test", Spool(None, 1000), Busy(), lambda _: None, QUICK)  # type: ignore[arg-type]
     courier.put(message(1))
     courier.start()
-    assert courier.finish(5) == 0
+    assert courier.finish(LONG) == 0
     assert times[1] - times[0] >= 0.3
 
 
 def test_what_cannot_be_delivered_in_time_is_counted_and_stays(tmp_path: Path) -> None:
     release = threading.Event()
-    with stream(lambda _: release.wait(30) and None) as port:  # type: ignore[func-returns-value]
+    with stream(lambda _: release.wait(LONG) and None) as port:  # type: ignore[func-returns-value]
         spool = Spool(tmp_path / "a.spool", 1 << 20)
         channel = channel_to(read_target(f"http://127.0.0.1:{port}/"))
         courier = Courier("test", spool, channel, lambda _: None, QUICK)
@@ -537,9 +536,9 @@ def test_what_cannot_be_delivered_in_time_is_counted_and_stays(tmp_path: Path) -
         courier.start()
         began = time.monotonic()
         assert courier.finish(0.3) == 1
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < LONG / 2, "it does not wait for the receiver"
         release.set()
-        courier.join(5)
+        courier.join(LONG)
     assert Spool(tmp_path / "a.spool", 1 << 20).waiting() == 1
 
 
@@ -637,5 +636,5 @@ def _no_thread_stays_behind() -> Iterator[None]:
     yield
     for thread in threading.enumerate():
         if isinstance(thread, Courier):
-            thread.join(5)
+            thread.join(LONG)
             assert not thread.is_alive()

@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 
+from patience import LONG
 from receivers import make_certificates
 
 FINDINGS = int(os.environ.get("IMDSWATCH_KILLS", "300"))
@@ -81,7 +82,7 @@ def killed_at_the_end(process: subprocess.Popen[bytes]) -> Iterator[subprocess.P
 
 
 def scan(log: Path, target: str, spool: Path) -> subprocess.Popen[bytes]:
-    options = ("--each", "-q", "-j", "1", "--deliver", target, "--spool", str(spool), "--deliver-wait", "60s")
+    options = ("--each", "-q", "-j", "1", "--deliver", target, "--spool", str(spool), "--deliver-wait", "10m")
     return started("-m", "imdswatch", "scan", str(log), *options)
 
 
@@ -131,7 +132,7 @@ def test_nothing_is_lost_when_both_sides_are_killed(
                 taker.wait()
                 taker = started(*receiver)
         with killed_at_the_end(taker), killed_at_the_end(scan(log, target, tmp_path / "spool")) as giver:
-            assert giver.wait(120) == 1
+            assert giver.wait(4 * LONG) == 1
     times = judged(store, expected)
     print(f"{kind}: {len(times)} findings, {sum(times.values()) - len(times)} of them came again")
 
@@ -146,7 +147,7 @@ def test_a_file_is_whole_whenever_its_writer_is_killed(
         with killed_at_the_end(scan(log, target, tmp_path / "spool")):
             time.sleep(chance.uniform(0.4, 1.5 + FINDINGS / 2000))
     with killed_at_the_end(scan(log, target, tmp_path / "spool")) as giver:
-        assert giver.wait(120) == 1
+        assert giver.wait(4 * LONG) == 1
     store = tmp_path / "store"
     with store.open("w", encoding="utf-8") as handle:
         for path in tmp_path.glob("out.ndjson*"):

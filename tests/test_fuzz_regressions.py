@@ -14,6 +14,8 @@ from types import ModuleType
 
 import pytest
 
+from patience import LONG
+
 ROOT = Path(__file__).parent.parent
 FUZZ = ROOT / "fuzz"
 FOUND = sorted(path for path in (FUZZ / "found").glob("*-*") if path.is_file())
@@ -70,7 +72,7 @@ def test_the_page_shows_what_was_recorded() -> None:
 def test_a_campaign_prints_executions_edges_and_seed() -> None:
     pytest.importorskip("atheris", reason="Atheris has no wheel for this interpreter or machine")
     words = [sys.executable, FUZZ / "run.py", "tls", "--runs", "20000", "--quiet", "0", "--seed", "7"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=LONG, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     found = re.fullmatch(
         r"tls: (\d+) executions, (\d+) edges, \d+ features, seed 7, .* no new edge in the last \d+ executions\n",

@@ -204,7 +204,7 @@ def test_a_long_file_takes_no_longer_than_it_is_long(form: str, piece: str) -> N
         assignments.taken_away(text, form, WANTED)
         return time.process_time() - begun
 
-    assert seconds(400_000) < 1.5
+    assert seconds(400_000) < 8
 
 
 # JSON

@@ -24,6 +24,7 @@ import pytest
 from host_namespace import NEEDED, apart, harden
 from host_roots import make, print_of
 from imdswatch.lab.clients import Command, command, inventory
+from patience import LONG
 
 CLIENTS = Path(os.environ.get("IMDSWATCH_CLIENTS", os.devnull))
 ADDRESSES = (socket.inet_aton("169.254.169.254"), socket.inet_pton(socket.AF_INET6, "fd00:ec2::254"))
@@ -86,7 +87,7 @@ def tap() -> socket.socket:
 def asks(asking: Command, login: bool = False) -> bool:
     """Say whether a client sends anything to one of the addresses; it is ended as soon as it does."""
     with tap() as ear, start(asking, login) as client:
-        until, count = time.monotonic() + 30, 0
+        until, count = time.monotonic() + LONG, 0
         while not count and time.monotonic() < until:
             ended = client.poll() is not None
             count = leaving(ear)
@@ -97,10 +98,10 @@ def asks(asking: Command, login: bool = False) -> bool:
 
 
 def sent(all_of_them: Iterable[Command], login: bool = False) -> int:
-    """Run clients side by side, each to its end or for half a minute; return how many frames left meanwhile."""
+    """Run clients side by side, each to its end; return how many frames left meanwhile."""
     with tap() as ear:
         running = [start(asking, login) for asking in all_of_them]
-        until, count = time.monotonic() + 30, 0
+        until, count = time.monotonic() + LONG, 0
         while any(client.poll() is None for client in running) and time.monotonic() < until:
             count += leaving(ear)
         for client in running:

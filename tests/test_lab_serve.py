@@ -30,6 +30,7 @@ from imdswatch.lab.config import ACCOUNTS, Config, load
 from imdswatch.lab.imds import Request, Service
 from imdswatch.lab.server import parse
 from imdswatch.probe.questions import Question, questionnaire
+from patience import LONG
 
 ROOT = Path(__file__).parent.parent
 TTL = "X-aws-ec2-metadata-token-ttl-seconds"
@@ -48,7 +49,7 @@ class Served:
         self.host, self.port = place.hostname, place.port
 
     def ask(self, method: str, path: str, **headers: str) -> tuple[http.client.HTTPResponse, bytes]:
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=5)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=LONG)
         try:
             connection.request(
                 method, path, headers={name.replace("_", "-"): text for name, text in headers.items()}
@@ -64,7 +65,7 @@ class Served:
         return body.decode()
 
     def raw(self, octets: bytes) -> bytes:
-        with socket.create_connection((self.host, self.port), 5) as client:
+        with socket.create_connection((self.host, self.port), LONG) as client:
             client.sendall(octets)
             client.shutdown(socket.SHUT_WR)
             found = b""
@@ -87,7 +88,7 @@ def serving(*words: str, ends: int = 0) -> Iterator[Served]:
         yield Served(process, json.loads(line)["url"])
     finally:
         process.terminate()
-        code = process.wait(5)
+        code = process.wait(LONG)
         process.stdout.close()
         assert code == ends
 
@@ -385,9 +386,10 @@ def test_any_octets_are_parsed_or_refused() -> None:
 
 
 def test_requests_of_many_are_printed_without_their_tokens(tmp_path: Path) -> None:
+    began = time.time()
     with serving() as one:
         token = one.token()
-        connection = http.client.HTTPConnection("127.0.0.1", one.port, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", one.port, timeout=LONG)
         connection.request("GET", ROLES, headers={TOKEN: token, "User-Agent": "Boto3/1.44 \x1b[31m"})
         connection.getresponse().read()
         connection.close()
@@ -399,7 +401,7 @@ def test_requests_of_many_are_printed_without_their_tokens(tmp_path: Path) -> No
         ("GET", ROLES, 200, "valid"),
     ]
     assert heard[1]["user_agent"].startswith("Boto3/1.44")
-    assert abs(heard[1]["time"] - time.time()) < 10
+    assert began <= heard[1]["time"] <= time.time()
     assert token not in "".join(lines)
     assert "\x1b" not in "".join(lines)
 
@@ -420,12 +422,12 @@ def test_a_reader_that_goes_away_ends_it() -> None:
         one.process.stdout.close()
         with suppress(OSError, http.client.HTTPException):
             one.ask("GET", "/")
-        one.process.wait(5)
+        one.process.wait(LONG)
 
 
 def run(*words: str) -> tuple[int, str]:
     done = subprocess.run(
         [sys.executable, "-m", "imdswatch", "lab", "serve", *words],
-        capture_output=True, text=True, timeout=10, env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        capture_output=True, text=True, timeout=LONG, env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
     )  # fmt: skip
     return done.returncode, done.stderr

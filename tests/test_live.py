@@ -17,9 +17,11 @@ import wires
 from imdswatch.errors import UsageError
 from imdswatch.finding import STAGES
 from imdswatch.read.live import Live
+from imdswatch.read.ring import Captured
 from imdswatch.read.sieve import everything, sieve
 from imdswatch.scan.text import Outcome
 from imdswatch.watch.live import LiveFeed
+from patience import LONG, until
 from test_capture_paths import FOLDER
 from test_live_corpus import judgement, shown
 
@@ -34,22 +36,47 @@ def cable() -> Iterator[None]:
         yield
 
 
+class Clock:
+    """Stands in for `time` in the feed: a millisecond passes at each turn, however long that takes on this machine."""
+
+    time = staticmethod(time.time)
+
+    def __init__(self) -> None:
+        self.now = time.monotonic()
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr("imdswatch.watch.live.time", made)
+    return made
+
+
 class Sensor:
     """A feed and what came of it, turned by hand as the loop turns it."""
 
-    def __init__(self, *, everything: bool = False, octets: int = 2 << 20) -> None:
+    def __init__(
+        self, *, everything: bool = False, octets: int = 2 << 20, clock: Clock | None = None
+    ) -> None:
+        self._clock = clock
         self.feed = LiveFeed(judgement(), "out0", everything=everything, octets=octets)
         self.outcome = Outcome()
 
-    def turn(self, until: Callable[[], bool], seconds: float = 5.0) -> float:
-        """Turn until something is so; return how long it took."""
-        began = time.monotonic()
-        while not until():
-            assert time.monotonic() < began + seconds, "it did not come"
-            self.feed.tick(time.monotonic())
+    def turn(self, holds: Callable[[], bool]) -> int:
+        """Turn until something is so; return how often it took: at most a thousand times in a second."""
+        turns, end = 0, time.monotonic() + LONG
+        while not holds():
+            assert time.monotonic() < end, "it did not come"
+            if self._clock is not None:
+                self._clock.now += 0.001
+            self.feed.tick(time.monotonic() if self._clock is None else self._clock.now)
             self.feed.read(self.outcome)
             time.sleep(0.001)
-        return time.monotonic() - began
+            turns += 1
+        return turns
 
     @property
     def stage(self) -> str:
@@ -101,10 +128,10 @@ def _over_gre(payload: bytes) -> bytes:
     return f.ip4(payload, protocol=47, src="192.0.2.1", dst="192.0.2.2")
 
 
-def test_a_connection_that_stays_open_is_told_as_it_stands(cable: None) -> None:
+def test_a_connection_that_stays_open_is_told_as_it_stands(cable: None, clock: Clock) -> None:
     """The stage is right after every packet, well within a second, though nothing ends the connection."""
     talk = f.Talk()
-    with closing(Sensor()) as sensor:
+    with closing(Sensor(clock=clock)) as sensor:
         for step, stage in (
             (talk.handshake, "attempted"),
             (lambda: talk.send(0, REQUEST), "requested"),
@@ -114,16 +141,16 @@ def test_a_connection_that_stays_open_is_told_as_it_stands(cable: None) -> None:
             talk.sent.clear()
             step()
             wires.send(talk.sent)
-            assert sensor.turn(lambda wanted=stage: sensor.stage == wanted) < 0.4  # type: ignore[misc]
+            assert sensor.turn(lambda wanted=stage: sensor.stage == wanted) < 400  # type: ignore[misc]
 
 
-def test_an_answer_that_came_in_part_is_told_in_the_end(cable: None) -> None:
+def test_an_answer_that_came_in_part_is_told_in_the_end(cable: None, clock: Clock) -> None:
     """A refusal whose rest does not come is no credentials for half a second; then it is what a cut capture says."""
     talk = f.Talk().handshake().send(0, REQUEST).send(1, HEAD + b'{"Code": "Assume')
-    with closing(Sensor()) as sensor:
+    with closing(Sensor(clock=clock)) as sensor:
         wires.send(talk.sent)
-        assert sensor.turn(lambda: sensor.stage == "answered") < 0.4
-        assert sensor.turn(lambda: sensor.stage == "credentials-served") > 0.2
+        assert sensor.turn(lambda: sensor.stage == "answered") < 400
+        assert 400 < sensor.turn(lambda: sensor.stage == "credentials-served") < 600
 
 
 def test_what_was_told_early_is_not_told_again(cable: None) -> None:
@@ -209,14 +236,24 @@ def test_without_permission(cable: None) -> None:
     assert "CAP_NET_RAW" in error.value.help
 
 
+def first(live: Live) -> Captured:
+    """Return the packets that come first."""
+    found: list[Captured] = []
+
+    def came() -> bool:
+        found.extend(filter(None, [live.read()]))
+        return bool(found)
+
+    until(came)
+    return found[0]
+
+
 def test_loopback_is_seen_once(cable: None) -> None:
     wires.switch("lo", up=True)
     live = Live("lo", lambda _: everything(), 1 << 20)
     with closing(live), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
         out.sendto(b"x", ("127.0.0.1", 9))
-        time.sleep(0.05)
-        found = live.read()
-        assert found is not None
+        found = first(live)
         datagrams = [data for i in range(len(found)) if (data := found.frame(i).data)[23] == 17]
         assert len(datagrams) == 1
 
@@ -236,9 +273,7 @@ def test_a_link_without_ethernet(cable: None) -> None:
         with closing(live):
             os.write(tun, f.ip4(f.tcp(flags=f.SYN), dst="10.0.0.9"))
             os.write(tun, SYN)
-            time.sleep(0.05)
-            found = live.read()
-            assert found is not None
+            found = first(live)
             assert [found.frame(i).data for i in range(len(found))] == [SYN]
             assert found.frame(0).linktype == 101
     finally:

@@ -7,7 +7,6 @@ import os
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 
 from answerers import STRANGER, Imds, http, nothing
 from commandline import command, environment
+from patience import LONG, until
 
 SQUID = shutil.which("squid", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 pytestmark = pytest.mark.skipif(SQUID is None, reason="no Squid here (Debian package squid)")
@@ -53,12 +53,13 @@ def squid(folder: Path, access: str = "allow", forwarded: str = "delete") -> Ite
         [SQUID, "-N", "-f", folder / "squid.conf"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        for _ in range(200):
+
+        def answers() -> bool:
             assert running.poll() is None, (folder / "cache.log").read_text(encoding="utf-8")[-2000:]
             with socket.socket() as one:
-                if one.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.05)
+                return one.connect_ex(("127.0.0.1", port)) == 0
+
+        until(answers, "Squid does not begin")
         yield f"http://127.0.0.1:{port}"
     finally:
         running.kill()
@@ -67,10 +68,12 @@ def squid(folder: Path, access: str = "allow", forwarded: str = "delete") -> Ite
 
 def verdict(proxy: str, port: int) -> tuple[int, dict[str, Any]]:
     words = command(
-        "probe", "--endpoint", f"http://127.0.0.1:{port}", "--via-proxy", proxy, "--timeout", "5s",
+        "probe", "--endpoint", f"http://127.0.0.1:{port}", "--via-proxy", proxy, "--timeout", "60s",
         "--format", "ndjson",
     )  # fmt: skip
-    done = subprocess.run(words, capture_output=True, text=True, env=environment(), timeout=120, check=False)
+    done = subprocess.run(
+        words, capture_output=True, text=True, env=environment(), timeout=4 * LONG, check=False
+    )
     assert "Traceback" not in done.stderr
     (found,) = [one for one in map(json.loads, done.stdout.splitlines()) if one["type"] == "verdict"]
     return done.returncode, found

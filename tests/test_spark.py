@@ -29,6 +29,7 @@ from imdswatch.finding import fingerprint
 from imdswatch.layouts.json import Json
 from imdswatch.layouts.result import Record
 from imdswatch.schema import load_schemas
+from patience import LONG
 from spellings import records
 
 ROOT = Path(__file__).parents[1]
@@ -115,7 +116,7 @@ def run(paths: list[Path], *options: str, env: Any = None) -> tuple[int, list[di
         *options,
     ]
     env = {**(env or os.environ), "PYTHONPATH": str(ROOT / "src"), "PYTHONWARNINGS": "ignore"}
-    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=4 * LONG, check=False)
     assert done.returncode in (0, 1, 3), done.stderr[-3000:]
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -227,7 +228,7 @@ def test_a_cluster_that_dies_is_told_for_every_source(tmp_path: Path) -> None:
             )
             time.sleep(delay)
             running.processes[0].send_signal(signal.SIGKILL)
-            out, err = scan.communicate(timeout=120)
+            out, err = scan.communicate(timeout=4 * LONG)
         if scan.returncode != 0:
             break
     if scan.returncode == 2:  # it died before the first job
@@ -250,7 +251,7 @@ def test_no_cluster_is_an_error_at_once() -> None:
         "SPARK_CONNECT_RETRY_MAX": "0",
     }
     words += ["--remote", "sc://127.0.0.1:9"]
-    done = subprocess.run(words, env=env, capture_output=True, timeout=60, check=False)
+    done = subprocess.run(words, env=env, capture_output=True, timeout=LONG, check=False)
     assert done.returncode == 2
     assert b"there is no answer from the cluster" in done.stderr
 
@@ -269,7 +270,7 @@ def test_a_stream_finds_new_files_once(tmp_path: Path) -> None:
             [*words, str(tmp_path / "state"), "--once"],
             env=env,
             capture_output=True,
-            timeout=280,
+            timeout=4 * LONG,
             check=False,
         )
         assert done.returncode == 0, done.stderr[-3000:]

@@ -17,6 +17,7 @@ import pytest
 
 import wires
 from commandline import command, environment, run
+from patience import LONG, until
 from test_capture_paths import FOLDER
 
 pytestmark = wires.NEEDS_ROOT
@@ -66,11 +67,8 @@ class Watching:
     def pid(self) -> int:
         return self._process.pid
 
-    def until(self, holds: Callable[[], bool], seconds: float = 20.0) -> None:
-        end = time.monotonic() + seconds
-        while not holds():
-            assert time.monotonic() < end, self.results
-            time.sleep(0.02)
+    def until(self, holds: Callable[[], bool]) -> None:
+        until(holds, lambda: str(self.results))
 
     def of(self, kind: str) -> list[dict[str, Any]]:
         return [one for one in self.results if one["type"] == kind]
@@ -82,13 +80,13 @@ class Watching:
         """Send a signal; return the exit code and what was written to stderr."""
         if self._process.poll() is None:
             self._process.send_signal(number)
-        self._reader.join(20)
+        self._reader.join(LONG)
         with self._process:
             assert self._process.stderr is not None
             said = self._process.stderr.read()
         assert "Traceback" not in said, said
         assert "bug" not in said, said
-        return self._process.wait(20), said
+        return self._process.wait(LONG), said
 
 
 def _frames(name: str) -> list[bytes]:
@@ -98,10 +96,8 @@ def _frames(name: str) -> list[bytes]:
 def test_from_the_wire_to_standard_output(cable: None, tmp_path: Path) -> None:
     watching = Watching(tmp_path)
     try:
-        began = time.monotonic()
         wires.send(_frames("curl-v2"))
         watching.until(lambda: "credentials-served" in watching.stages())
-        assert time.monotonic() - began < 5
     finally:
         code, said = watching.end()
     assert (code, "error" in said) == (0, False)
@@ -147,9 +143,10 @@ def test_who_asked(cable: None, tmp_path: Path) -> None:
     try:
         if any(one["source"] == "processes" for one in watching.of("skipped")):
             pytest.skip("tracing is not allowed here")
-        tool = "import socket; s = socket.socket(); s.settimeout(1); s.connect_ex(('169.254.169.254', 80))"
+        tool = "import socket; s = socket.socket(); s.settimeout(600); s.connect_ex(('169.254.169.254', 80))"
         client = subprocess.Popen([sys.executable, "-I", "-c", tool])
         watching.until(lambda: bool(watching.stages()))
+        client.kill()
         client.wait()
     finally:
         assert watching.end()[0] == 0

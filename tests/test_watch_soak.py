@@ -14,7 +14,7 @@ from watching import FAST, scanned
 def soaked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, dict[Any, Any]]:
     """A watch that was killed again and again, and what one scan of everything says."""
     folder = tmp_path_factory.mktemp("soak")
-    watch = soak(folder, 8.0, seed=7, lines=30, noise=0, every=0.3, driver=FAST, between=2.5)
+    watch = soak(folder, 8.0, seed=7, lines=30, noise=0, every=0.3, driver=FAST, between=2.5, whole=True)
     return watch, scanned(folder, folder / "truth")
 
 

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from patience import LONG
 from watching import Watching, last, scanned, squid
 
 _AHEAD = 300 << 20  # octets that may be unread before the writer waits
@@ -50,6 +51,8 @@ class Growing:
     rotation: str
     header: Callable[[int], bytes] = lambda number: b""
     noise: int = 0
+    making: Path | None = None
+    """Where copies are written before they get their names; None: in their places, as tools write them."""
     number: int = 0
     files: int = 0
 
@@ -88,28 +91,31 @@ class Growing:
                 if older.exists():
                     os.replace(older, self._aged(number, suffix))
         if self.rotation == "copytruncate":
-            shutil.copyfile(self.path, self._aged(1))
+            making = self.making or self._aged(1)
+            shutil.copyfile(self.path, making)
+            os.replace(making, self._aged(1))
             os.truncate(self.path, 0)
         else:
             os.replace(self.path, self._aged(1))
             self.path.touch()
         if self.rotation == "compress":
-            compress(self._aged(1))
+            compress(self._aged(1), self.making)
         elif self._aged(2).exists():
-            compress(self._aged(2))
+            compress(self._aged(2), self.making)
         self.begin()
 
     def _aged(self, number: int, suffix: str = "") -> Path:
         return self.path.with_name(f"{self.path.name}.{number}{suffix}")
 
 
-def compress(path: Path) -> None:
-    """Do as gzip(1): write beside it, take over the times, remove it."""
+def compress(path: Path, making: Path | None = None) -> None:
+    """Do as gzip(1): write beside it (or where it is to be made), take over the times, remove it."""
     packed = path.with_name(f"{path.name}.gz")
-    with path.open("rb") as source, gzip.open(packed, "wb", 1) as target:
+    with path.open("rb") as source, gzip.open(making or packed, "wb", 1) as target:
         shutil.copyfileobj(source, target)
     status = path.stat()
-    os.utime(packed, ns=(status.st_atime_ns, status.st_mtime_ns))
+    os.utime(making or packed, ns=(status.st_atime_ns, status.st_mtime_ns))
+    os.replace(making or packed, packed)
     path.unlink()
 
 
@@ -141,7 +147,7 @@ def zeek_header(number: int) -> bytes:
     return ZEEK % (number // 3600, number // 60 % 60, number % 60)
 
 
-def logs(folder: Path, noise: int) -> list[Growing]:
+def logs(folder: Path, noise: int, whole: bool) -> list[Growing]:
     """Return the logs, one of each way to rotate."""
     made = []
     for name, line, rotation in (
@@ -156,7 +162,7 @@ def logs(folder: Path, noise: int) -> list[Growing]:
         path.parent.mkdir(parents=True, exist_ok=True)
         truth.parent.mkdir(exist_ok=True)
         header = zeek_header if line is zeek_line else lambda number: b""
-        made.append(Growing(path, truth, line, rotation, header, noise))
+        made.append(Growing(path, truth, line, rotation, header, noise, folder / "making" if whole else None))
         made[-1].begin()
         path.touch()
     return made
@@ -173,11 +179,16 @@ def soak(
     most: int = 0,
     driver: str,
     between: float = 2.5,
-    patience: float = 60.0,
+    patience: float = 4 * LONG,
+    whole: bool = False,
 ) -> Watching:
-    """Write, rotate and kill for so long, and until `most` bytes are written; return the watch, well ended."""
+    """Write, rotate and kill for so long, and until `most` bytes are written; return the watch, well ended.
+
+    `whole`: copies get their names when they are complete, so that none seems to have come to rest before, however busy
+    the machine is; a watch that is in a hurry needs it.
+    """
     chance = random.Random(seed)
-    growing = logs(folder, noise)
+    growing = logs(folder, noise, whole)
     watch = Watching(
         folder, "--follow", folder / "all", "--follow", folder / "one/access.log",
         "--follow", folder / "two/access.log", "--from-start", "--interval", "3s", driver=driver,
@@ -237,7 +248,7 @@ def main() -> int:
         began = time.monotonic()
         watch = soak(
             folder, given.minutes * 60, seed=given.seed, lines=4000, noise=500, every=given.every,
-            most=int(given.gigabytes * 1e9), driver="", between=given.between, patience=600.0,
+            most=int(given.gigabytes * 1e9), driver="", between=given.between,
         )  # fmt: skip
         truth, told = scanned(folder, folder / "truth"), last(watch.results())
         size = sum(path.stat().st_size for path in (folder / "truth").iterdir())

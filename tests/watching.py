@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from commandline import command, environment
+from patience import LONG
 
 FAST = """
 from imdswatch.watch import follow, loop
-follow.EVERY, follow.GRACE, follow.SETTLED, follow.FINISHED, follow.MISSING = 0.1, 1.0, 0.3, 0.6, 3.0
+follow.EVERY, follow.GRACE, follow.SETTLED, follow.FINISHED, follow.MISSING = 0.1, 1.0, 0.3, 0.6, 60.0
 loop.TICK, loop.STATUS, loop.RETRY = 0.05, 0.2, 0.3
 """
 """Seconds that people need not feel and tests would: run before the command."""
@@ -63,7 +64,7 @@ class Watching:
         self._note_memory()
         self.signal(signal.SIGTERM)
         assert self._process is not None
-        return self._process.wait(30)
+        return self._process.wait(LONG)
 
     def _note_memory(self) -> None:
         try:
@@ -92,7 +93,7 @@ class Watching:
             (Path(one["source"]).name, one["reason"]) for one in self.results() if one["type"] == "skipped"
         ]
 
-    def until(self, what: Callable[[], object], seconds: float = 15.0) -> None:
+    def until(self, what: Callable[[], object], seconds: float = LONG) -> None:
         """Wait until something holds."""
         end = time.monotonic() + seconds
         while not what():
@@ -101,7 +102,7 @@ class Watching:
             assert time.monotonic() < end, f"never happened; {self.errors}"
             time.sleep(0.02)
 
-    def until_running(self, seconds: float = 30.0) -> None:
+    def until_running(self, seconds: float = LONG) -> None:
         """Wait until it has looked at everything once."""
         before = time.time()
         self.until(lambda: self.status().get("at", 0.0) > before, seconds)

@@ -11,7 +11,6 @@ import os
 import socket
 import struct
 import subprocess
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from imdswatch.wire.frame import Frame
+from patience import until
 
 _CLONE_NEWNET = 0x40000000
 _CAN = os.geteuid() == 0 and subprocess.run(["unshare", "--net", "true"], check=False).returncode == 0
@@ -65,11 +65,11 @@ def _works(*names: str) -> None:
     """Wait until interfaces pass packets: the kernel notices a moment later that a cable is in."""
     from pyroute2 import IPRoute
 
-    end = time.monotonic() + 10
+    def works() -> bool:
+        return {net.link("get", ifname=name)[0].get_attr("IFLA_OPERSTATE") for name in names} == {"UP"}
+
     with IPRoute() as net:
-        while {net.link("get", ifname=name)[0].get_attr("IFLA_OPERSTATE") for name in names} != {"UP"}:
-            assert time.monotonic() < end, "the cable does not work"
-            time.sleep(0.005)
+        until(works, "the cable does not work")
 
 
 def switch(name: str, *, up: bool) -> None:

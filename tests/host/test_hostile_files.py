@@ -76,4 +76,4 @@ def test_a_hostile_file_hurts_nobody(tmp_path: Path, path: str, text: str) -> No
     began = time.process_time()
     results = list(audit(root))
     assert isinstance(results[-1], Audited)
-    assert time.process_time() - began < 10
+    assert time.process_time() - began < 30
