@@ -153,7 +153,11 @@ $(CLIENTS)/stamp: $(wildcard $(LOCKED)/*)
 	if command -v npm >/dev/null; then cd $(CLIENTS)/node && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error; else echo "no npm here: the JavaScript clients will be missing"; fi
 	touch $@
 
-lab: $(VENV)/dev.stamp $(CLIENTS)/stamp  ## every scenario with every client that is here, twice; writes the table of docs/lab.md
+$(CLIENTS)/debian.stamp: tools/debian_clients.sh
+	sh tools/debian_clients.sh $(CLIENTS)/debian
+	touch $@
+
+lab: $(VENV)/dev.stamp $(CLIENTS)/stamp $(CLIENTS)/debian.stamp  ## every scenario with every client that is here, twice; writes the table of docs/lab.md
 	$(BIN)/python tools/lab_matrix.py $(CLIENTS) $(LAB)
 	IMDSWATCH_CLIENTS="$(CURDIR)/$(CLIENTS)" $(BIN)/python -m pytest -q tests/test_harden_live.py
 

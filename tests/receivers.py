@@ -9,13 +9,14 @@ from __future__ import annotations
 import datetime
 import http.server
 import ipaddress
+import random
 import re
 import socket
 import socketserver
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,20 @@ def _write(path: Path, certificate: x509.Certificate, key: ec.EllipticCurvePriva
 
 
 # Streams and datagrams
+
+
+def free_port() -> int:
+    """Return a port for a receiver that is not always there.
+
+    It lies below those that the kernel gives to whoever connects: else somebody could get it meanwhile, even the sender,
+    whose connection would be to itself.
+    """
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()[0])
+    for port in random.sample(range(first // 2, first), 100):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
 
 
 class _Threaded(socketserver.ThreadingTCPServer):

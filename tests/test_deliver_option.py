@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -22,7 +21,7 @@ import ecs_fields
 import ocsf_classes
 from imdswatch import cli
 from patience import LONG, until
-from receivers import datagrams, parse_syslog, webhook
+from receivers import datagrams, free_port, parse_syslog, webhook
 
 Run = Callable[..., "Done"]
 
@@ -217,9 +216,7 @@ def test_no_secret_is_in_any_output(run: Run, tmp_path: Path, monkeypatch: pytes
 def test_a_watch_delivers_and_its_next_run_gives_what_was_left(tmp_path: Path) -> None:
     log = tmp_path / "access.log"
     shutil.copy(EXAMPLE, log)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [
         *(
             sys.executable,

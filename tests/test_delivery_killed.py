@@ -10,7 +10,6 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,7 +22,7 @@ from typing import Any
 import pytest
 
 from patience import LONG
-from receivers import make_certificates
+from receivers import free_port, make_certificates
 
 FINDINGS = int(os.environ.get("IMDSWATCH_KILLS", "300"))
 KILLS = 2 if FINDINGS < 1000 else 25
@@ -60,12 +59,6 @@ def expected(log: Path) -> dict[str, dict[str, Any]]:
     findings = {one["fingerprint"]: one for one in found if one["type"] == "finding"}
     assert len(findings) == FINDINGS
     return findings
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def started(*arguments: str) -> subprocess.Popen[bytes]:
@@ -120,14 +113,11 @@ def test_nothing_is_lost_when_both_sides_are_killed(
         for _ in range(KILLS):
             with killed_at_the_end(scan(log, target, tmp_path / "spool")) as giver:
                 time.sleep(chance.uniform(0.4, longest))
-                first, second = chance.sample([giver, taker], 2)
-                first.send_signal(signal.SIGKILL)
-                time.sleep(chance.uniform(0, 0.4))
-                if chance.random() < 0.5:
-                    second.send_signal(signal.SIGKILL)
-                giver.kill()
-                giver.wait()
-            if taker.poll() is not None or chance.random() < 0.3:
+                dying = chance.sample([giver, taker], chance.choice((1, 2)))
+                for one in dying:
+                    one.send_signal(signal.SIGKILL)
+                    time.sleep(chance.uniform(0, 0.4))
+            if taker in dying or chance.random() < 0.3:  # who was killed may be dying still
                 taker.kill()
                 taker.wait()
                 taker = started(*receiver)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from imdswatch.lab.network import ENDPOINT, ENDPOINT6, HOSTS
 
 AGENT = "imdswatch-lab/1"
-_PATIENCE = 1.0
+_PATIENCE = 3.0  # seconds; SDKs wait for one, and then tell a busy machine from a silent endpoint no more
 _CREDENTIALS = "/latest/meta-data/iam/security-credentials/"
 _PLAIN = {
     "region": "/latest/meta-data/placement/region",

@@ -38,6 +38,7 @@ class Client:
     both: bool = False
     proxy: bool = False
     obeys: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,7 @@ def inventory() -> Mapping[str, Client]:
             both=entry.get("both", False),
             proxy=entry["proxy"],
             obeys=entry["obeys"],
+            environment=entry.get("environment", {}),
         )
         for name, entry in table.items()
     }

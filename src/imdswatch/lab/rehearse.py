@@ -141,7 +141,8 @@ def _ask(play: Play, client: Client, operation: str, folder: Path | None) -> str
     found = command(client, operation, folder)
     if isinstance(found, Missing):
         raise CannotPlay(found.why)
-    return _run(play.enclosure, "victim", victim, found, play.environment, _LONGEST).last
+    environment = {**client.environment, **play.environment}
+    return _run(play.enclosure, "victim", victim, found, environment, _LONGEST).last
 
 
 @dataclass(frozen=True, slots=True)
