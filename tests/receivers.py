@@ -165,7 +165,7 @@ def _write(path: Path, certificate: x509.Certificate, key: ec.EllipticCurvePriva
 def free_port() -> int:
     """Return a port for a receiver that is not always there.
 
-    It lies below those that the kernel gives to whoever connects: else somebody could get it meanwhile, even the sender,
+    It lies below those that the kernel gives to who connects: else somebody could get it meanwhile, even the sender,
     whose connection would be to itself.
     """
     first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()[0])

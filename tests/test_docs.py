@@ -2,39 +2,30 @@
 
 from __future__ import annotations
 
-import fcntl
 import importlib.util
-import os
-import pty
 import re
 import shlex
 import shutil
-import struct
-import subprocess
 import sys
-import termios
 import tomllib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import click
 import pytest
 
+from doc_commands import DOCS, ROOT, Command, commands, first_missing, install, markdown, run
 from imdswatch.cli import main
 from imdswatch.outlook import Can, outlook
 from imdswatch.rule import load_rules
 from imdswatch.schema import load_schemas
 
-ROOT = Path(__file__).parent.parent
-DOCS = ROOT / "docs"
 PAGES = ("rules.md", "schemas.md", "fields.md", "commands.md", "remedies.md")
 MADE_LATER = {"docs/benchmark.md"}
 """Written by `make bench`; may be missing in a clone that never ran it."""
 SETUP = {"make demo", "make test", "pip install ."}
 """Commands of README that are not run here: the first is run by CI itself, the others would run this."""
-COLUMNS = 100
 
 
 @cache
@@ -99,28 +90,8 @@ def test_figures_are_those_of_the_captures() -> None:
 # README
 
 
-@dataclass(frozen=True)
-class Command:
-    """One command line of a page, the exit code it promises, and the output it shows."""
-
-    page: str
-    line: str
-    code: int
-    output: tuple[str, ...]
-
-
 def readme() -> str:
     return (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-def commands(pages: Sequence[Path]) -> Iterator[Command]:
-    """Yield the commands of `console` blocks; every one is run and its output compared."""
-    for page in pages:
-        for block in re.findall(r"```console\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
-            for part in re.split(r"(?m)^\$ ", block)[1:]:
-                line, *output = part.rstrip("\n").split("\n")
-                text, _, note = line.partition("  # exit ")
-                yield Command(str(page.relative_to(ROOT)), text, int(note or 0), tuple(output))
 
 
 def unrun() -> Iterator[tuple[str, str]]:
@@ -147,65 +118,8 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("examples", "docs"):
         shutil.copytree(ROOT / name, folder / name)
     shutil.copy(ROOT / "LICENSE", folder)
-    program = folder / ".bin" / "imdswatch"
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m imdswatch "$@"\n', encoding="utf-8")
-    program.chmod(0o755)
+    install(folder)
     return folder
-
-
-def run(command: str, folder: Path) -> tuple[int, list[str]]:
-    """Run a command in a terminal of 100 columns without colour; return its exit code and its lines."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, COLUMNS, 0, 0))
-    environment = {
-        **{
-            name: value
-            for name, value in os.environ.items()
-            if name not in ("COLUMNS", "LINES", "FORCE_COLOR")
-        },
-        "NO_COLOR": "1",
-        "PATH": f"{folder / '.bin'}:{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT / "src"),
-    }
-    with subprocess.Popen(
-        command, shell=True, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=theirs
-    ) as process:
-        os.close(theirs)
-        out = b""
-        try:
-            while data := os.read(ours, 1 << 16):
-                out += data
-        except OSError:
-            pass  # Linux says EIO where the other side is closed
-        finally:
-            os.close(ours)
-    return process.returncode, out.decode().replace("\r\n", "\n").split("\n")
-
-
-def first_missing(shown: tuple[str, ...], actual: list[str]) -> str | None:
-    """Return the first shown line that the output lacks: `…` alone is any lines, at the end of a line any text."""
-    at, free = 0, False
-    for line in shown:
-        if line == "…":
-            free = True
-            continue
-        start = line[:-1].rstrip() if line.endswith(" …") else None
-        while at < len(actual):
-            found = actual[at].rstrip()
-            at += 1
-            if found == line.rstrip() or (start is not None and found.startswith(start)):
-                break
-            if not free:
-                return line
-        else:
-            return line
-        free = False
-    return None
-
-
-def markdown() -> list[Path]:
-    return sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "examples").glob("*.md")])
 
 
 OWN_TEST = {"incident.md"}

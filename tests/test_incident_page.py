@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from doc_commands import DOCS, ROOT, Command, first_missing, install, run
 from imdswatch.finding import STAGES
-from test_docs import DOCS, ROOT, Command, first_missing, run
 
 PAGE = DOCS / "incident.md"
 CAPTURE = ROOT / "tests" / "captures" / "recorded" / "onlink-arp-used.pcap"
@@ -36,10 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("incident")
     shutil.copy(CAPTURE, folder / "incident.pcap")
     shutil.copy(DOCS / "site.toml", folder / "site.toml")
-    program = folder / ".bin" / "imdswatch"
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m imdswatch "$@"\n', encoding="utf-8")
-    program.chmod(0o755)
+    install(folder)
     return folder
 
 
