@@ -25,7 +25,7 @@ import zstandard
 
 from commandline import command, environment, run, scan
 from imdswatch import cli, rule, schema
-from patience import LONG, until_waiting_for
+from patience import LONG
 
 pytestmark = pytest.mark.slow  # part of `make test`, not of `make check`
 
