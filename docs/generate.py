@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from imdswatch.cli import main
+from imdswatch.cli.shared import REFUSED, SHARED
 from imdswatch.event import FIELDS
 from imdswatch.finding import STAGE_RANK
 from imdswatch.host.catalogue import BLOCKS, catalogue
@@ -204,7 +205,47 @@ def _commands() -> Iterator[str]:
     yield from (_MADE.format(source="src/imdswatch/cli/"), "", "# Commands", "")
     yield "What `--help` says. Exit codes: 0 clean and complete, 1 findings, 2 wrong usage or configuration,"
     yield "3 no findings but something could not be looked at, 70 a bug of ours."
+    yield from ("", "## What commands make of common options", "")
+    yield "`●`: the option is heeded. `○`: there is nothing here that it could change. A number: it is refused, with"
+    yield "exit code 2 and the reason below; nobody may believe that it was heeded. Every command has `--version`, `-q`"
+    yield "and `-v`."
+    yield ""
+    yield from _shared()
     yield from _help(main, click.Context(main, info_name="imdswatch", **_SHOWN))
+
+
+def _shared() -> Iterator[str]:
+    reasons: dict[str, int] = {}
+    shown = [name for name in SHARED if name not in ("quiet", "verbose", "version")]
+    rows, formats = [], []
+    for path, refused in REFUSED.items():
+        command = _at(path)
+        marks = []
+        for name in shown:
+            declared = [one for one in command.params if SHARED[name][-1] in one.opts]
+            if name in refused:
+                marks.append(str(reasons.setdefault(refused[name], len(reasons) + 1)))
+            else:
+                marks.append("●" if any(one.expose_value for one in declared) else "○")
+            if name == "form" and name not in refused and isinstance(kind := declared[0].type, click.Choice):
+                formats.append((_code(path), ", ".join(map(_code, kind.choices))))
+        rows.append((_code(path), *marks))
+    yield from _table(("command", *(_code(SHARED[name][-1]) for name in shown)), rows)
+    yield ""
+    yield from (f"{number}. {md(reason)}" for reason, number in reasons.items())
+    yield ""
+    yield from _table(("command", "formats"), formats)
+
+
+def _at(path: str) -> click.Command:
+    """Return a command by its path, such as `lab run`."""
+    command: click.Command = main
+    for name in path.split():
+        assert isinstance(command, click.Group)
+        found = command.get_command(click.Context(command), name)
+        assert found is not None
+        command = found
+    return command
 
 
 def _help(command: click.Command, context: click.Context) -> Iterator[str]:

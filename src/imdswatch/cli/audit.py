@@ -8,9 +8,13 @@ from typing import Any
 import click
 
 from imdswatch.cli.codes import FOUND, SKIPPED
+from imdswatch.cli.options import FAIL_ON_HOST, FORMATS
 from imdswatch.cli.output import sink_of
+from imdswatch.finding import STAGE_RANK, STAGES
 
 _SINKS = {"text": "matrix_text", "ndjson": "matrix_ndjson", "sarif": "sarif", "junit": "junit"}
+"""Formats with a sink of their own; the others show an audit as `report` does."""
+_FORMATS = tuple(dict.fromkeys((*_SINKS, *FORMATS)))
 
 
 @click.command(
@@ -26,8 +30,9 @@ _SINKS = {"text": "matrix_text", "ndjson": "matrix_ndjson", "sarif": "sarif", "j
     help="Look at this tree: a mounted disk, an unpacked image, or what docker save wrote.",
 )
 @click.option("--user", default="", metavar="NAME", help="Only what runs as this user.")
-@click.option("--format", "form", type=click.Choice(tuple(_SINKS)), default="text", show_default=True)
+@click.option("--format", "form", type=click.Choice(_FORMATS), default="text", show_default=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="PATH", help="Write here.")
+@click.option("--fail-on", type=click.Choice(STAGES), metavar="STAGE", help=FAIL_ON_HOST)
 @click.option("-q", "--quiet", is_flag=True, help="No progress, no warnings.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the trace of our own bugs.")
 def audit(**options: Any) -> int:
@@ -40,10 +45,14 @@ def audit(**options: Any) -> int:
     from imdswatch.finding import Skipped
     from imdswatch.host.audit import audit as run
     from imdswatch.matrix import ASKS, UNKNOWN, Audited, Cell, Check, Subject
+    from imdswatch.report.statement import ASKED
+    from imdswatch.report.stating import OfAudit
 
     asks = unclear = False
-    options = {**options, "form": _SINKS[options["form"]], "show_suppressed": False}
-    with sink_of(options) as sink:
+    options = {**options, "form": _SINKS.get(options["form"], options["form"]), "show_suppressed": False}
+    counts = STAGE_RANK[options["fail_on"] or STAGES[0]] <= ASKED
+    with sink_of(options) as opened:
+        sink = opened if options["form"] in _SINKS.values() else OfAudit(opened)
         for result in run(options["root"], options["user"]):
             match result:
                 case Subject():
@@ -58,4 +67,4 @@ def audit(**options: Any) -> int:
                     sink.skipped(result)
                 case Audited():
                     sink.close(result)
-    return FOUND if asks else SKIPPED if unclear else 0
+    return FOUND if asks and counts else SKIPPED if unclear else 0

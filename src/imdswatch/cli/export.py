@@ -11,6 +11,7 @@ import click
 
 from imdswatch.cli.options import Day
 from imdswatch.cli.output import Output, handle_of, show, unwritable
+from imdswatch.cli.shared import TEXT_OR_NDJSON
 from imdswatch.cli.site import site_of
 from imdswatch.errors import UsageError
 
@@ -27,7 +28,7 @@ from imdswatch.errors import UsageError
 @click.option("--rules", type=click.Path(path_type=Path), metavar="DIR", help="Rules over the built-in ones.")
 @click.option("--schemas", type=click.Path(path_type=Path), metavar="DIR", help="Schemas over the built-in.")
 @click.option("--as-of", type=Day(), help="Day on which suppressions expire or not (default today, UTC).")
-@click.option("--format", "form", type=click.Choice(("text", "ndjson")), default="text", show_default=True)
+@click.option("--format", "form", type=TEXT_OR_NDJSON, default="text", show_default=True)
 @click.option("--explain", is_flag=True, help="Show what became of each clause, and what the schema lost.")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="Write the deployable tree here."

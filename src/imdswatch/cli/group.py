@@ -7,6 +7,7 @@ from importlib import import_module
 import click
 
 from imdswatch import __version__
+from imdswatch.cli.shared import complete
 
 COMMANDS = {
     "scan": "imdswatch.cli.scan:scan",
@@ -38,26 +39,7 @@ class Commands(click.Group):
         module, name = COMMANDS[cmd_name].split(":")
         command = getattr(import_module(module), name)
         assert isinstance(command, click.Command)
-        return _with_common(command)
-
-
-def _with_common(command: click.Command) -> click.Command:
-    """Let a command take the options that all commands have, where it has no use of its own for them."""
-    common = (
-        click.version_option(__version__, prog_name="imdswatch", message="%(prog)s %(version)s", hidden=True),
-        click.option("-q", "--quiet", is_flag=True, hidden=True, expose_value=False),
-        click.option(
-            "-v", "--verbose", is_flag=True, hidden=True, expose_value=False
-        ),  # `invoke` looks for it
-    )
-    given = {parameter.name for parameter in command.params}
-    for name, add in zip(("version", "quiet", "verbose"), common, strict=True):
-        if name not in given:
-            add(command)
-    if isinstance(command, click.Group):
-        for inner in command.commands.values():
-            _with_common(inner)
-    return command
+        return complete(command, cmd_name)
 
 
 @click.group(

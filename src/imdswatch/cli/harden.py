@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
 from imdswatch.cli.codes import FOUND, SKIPPED
+from imdswatch.cli.options import FAIL_ON_HOST, FORMATS
 from imdswatch.cli.output import Output, handle_of, sink_of
 from imdswatch.errors import UsageError
+from imdswatch.finding import STAGE_RANK, STAGES
 
 BLOCKS = ("nft", "routes", "none")
 EXPORTS = ("ansible", "shell", "dockerfile", "windows-registry", "windows-gpo")
@@ -42,8 +46,9 @@ EXPORTS = ("ansible", "shell", "dockerfile", "windows-registry", "windows-gpo")
 @click.option(
     "--force", is_flag=True, help="Also on EC2; with --revert: also over what others changed since."
 )
-@click.option("--format", "form", type=click.Choice(("text", "ndjson")), default="text", show_default=True)
+@click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="PATH", help="Write here.")
+@click.option("--fail-on", type=click.Choice(STAGES), metavar="STAGE", help=FAIL_ON_HOST)
 @click.option("-q", "--quiet", is_flag=True, help="No notes.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the trace of our own bugs.")
 def harden(**options: Any) -> int:
@@ -69,6 +74,7 @@ def _harden(options: dict[str, Any]) -> int:
     from imdswatch.finding import Summary
     from imdswatch.host.catalogue import catalogue, chosen
     from imdswatch.host.hardening import hardened
+    from imdswatch.report.statement import ASKED
 
     started = time.monotonic()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was begun is taken back before the end
@@ -81,7 +87,7 @@ def _harden(options: dict[str, Any]) -> int:
             "this is an EC2 instance: its own tools need the metadata service that this would cut off",
             help="`--force` does it all the same; the EC2 API can switch the service off for the instance",
         )
-    with sink_of(options) as sink:  # an output that cannot be opened must not come after the changes
+    with _sink(options) as sink:  # an output that cannot be opened must not come after the changes
         done = hardened(root, known, remedies, options["block"], apply=applied, on_ec2=on_ec2)
         state = "applied" if applied else "needed"
         for edit in done.edits:
@@ -101,6 +107,7 @@ def _harden(options: dict[str, Any]) -> int:
             )
         )
     needed = bool(done.edits or done.commands) and not applied
+    needed = needed and STAGE_RANK[options["fail_on"] or STAGES[0]] <= ASKED
     return FOUND if needed else SKIPPED if done.skipped else 0
 
 
@@ -124,7 +131,7 @@ def _revert(options: dict[str, Any]) -> int:
     from imdswatch.host.hardening import reverted
 
     started = time.monotonic()
-    with sink_of(options) as sink:
+    with _sink(options) as sink:
         done = reverted(options["root"], options["force"])
         for path in done.paths:
             sink.reverted(path, "reverted", "")
@@ -134,6 +141,16 @@ def _revert(options: dict[str, Any]) -> int:
             Summary(sources=len(done.paths), skipped=len(done.left), seconds=time.monotonic() - started)
         )
     return SKIPPED if done.left else 0
+
+
+@contextmanager
+def _sink(options: dict[str, Any]) -> Iterator[Any]:
+    """Open the sink of the format: `edits` for a person, else statements that name their host."""
+    from imdswatch.host.hardening import name_of
+    from imdswatch.report.stating import OfHardening
+
+    with sink_of(options) as sink:
+        yield sink if options["form"] == "edits" else OfHardening(sink, name_of(options["root"]))
 
 
 def _on_ec2(root: Path) -> bool:

@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from imdswatch.cli.options import FORMATS
 from imdswatch.cli.output import show, visible
+from imdswatch.cli.shared import TEXT_OR_NDJSON
 from imdswatch.errors import UsageError
+from imdswatch.finding import STAGES
 
 if TYPE_CHECKING:
     from imdswatch.lab.config import Config
@@ -42,8 +45,14 @@ def lab() -> None:
 @click.option(
     "--keep", type=click.Path(path_type=Path), metavar="FILE.pcap", help="Keep what the sensor saw."
 )
-@click.option("--format", "form", type=click.Choice(("text", "ndjson")), default="text", show_default=True)
+@click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="PATH", help="Write here.")
+@click.option(
+    "--fail-on",
+    type=click.Choice(STAGES),
+    metavar="STAGE",
+    help="Only alarms from this stage on may fail it.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Show the trace of our own bugs.")
 def run(names: tuple[str, ...], wanted: tuple[str, ...], **options: Any) -> int:
     """Rehearse the attack in network namespaces without a way out, and see whether every alarm rings.
@@ -106,7 +115,10 @@ def _known(name: str, table: Mapping[str, T], what: str) -> T:
 @click.option(
     "--user-data", "user_data", type=click.Path(path_type=Path), metavar="FILE", help="Serve this text."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print each request as a JSON object.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print each request as a JSON object; as --format ndjson."
+)
+@click.option("--format", "form", type=TEXT_OR_NDJSON, default="text", hidden=True)
 def serve(**options: Any) -> int:
     """Serve a simulated Instance Metadata Service on loopback, until it is interrupted.
 
@@ -117,6 +129,7 @@ def serve(**options: Any) -> int:
     from imdswatch.lab.server import Server, listen
 
     config = _config(options)
+    options["as_json"] = options["as_json"] or options["form"] == "ndjson"
     requests: SimpleQueue[Heard | None] = SimpleQueue()  # printed here: a thread could not end the program
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: requests.put(None))

@@ -153,4 +153,5 @@ def deliverable(command: Callable[..., int]) -> Callable[..., int]:
     return command
 
 
+FAIL_ON_HOST = f"As for findings; what would ask counts as requested. {', '.join(STAGES)}."
 FAIL_ON = f"Exit with 1 only from this stage on: {', '.join(STAGES)}."

@@ -13,6 +13,7 @@ from typing import Any, TextIO, cast
 import click
 
 from imdswatch.errors import UsageError
+from imdswatch.finding import STAGE_RANK, STAGES, Finding
 
 
 @contextmanager
@@ -25,8 +26,7 @@ def sink_of(options: dict[str, Any], live: bool = False, *, append: bool = False
 
     with handle_of(options["output"], append=append) as handle:
         terminal = handle.isatty()
-        if terminal and options["form"] == "html":
-            raise UsageError("a page is of no use on a terminal", help="write it to a file: -o report.html")
+        refuse_page_on_terminal(options["form"], handle)
         color = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         width = os.get_terminal_size(handle.fileno()).columns if terminal else None
         output = Output(handle, live)
@@ -51,9 +51,30 @@ def sink_of(options: dict[str, Any], live: bool = False, *, append: bool = False
         output.flush()
 
 
+def refuse_page_on_terminal(form: str, handle: TextIO) -> None:
+    """Raise UsageError where nobody could read what is written."""
+    if form == "html" and handle.isatty():
+        raise UsageError("a page is of no use on a terminal", help="write it to a file: -o report.html")
+
+
 def undelivered(sink: Any) -> int:
     """Return how many receivers of `--deliver` did not get everything; known once the sink is closed."""
     return int(getattr(sink, "undelivered", 0))
+
+
+class Counted:
+    """A sink that counts findings of a stage or above which nothing suppresses; the sink below it takes everything."""
+
+    def __init__(self, sink: Any, stage: str | None) -> None:
+        self._sink, self._from, self.counted = sink, STAGE_RANK[stage or STAGES[0]], 0
+
+    def finding(self, finding: Finding) -> None:
+        """Hand a finding on, and count it."""
+        self._sink.finding(finding)
+        self.counted += finding.suppressed_by is None and STAGE_RANK[finding.stage] >= self._from
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sink, name)
 
 
 class ReaderGone(Exception):
@@ -101,6 +122,14 @@ def show(text: str) -> None:
     if sys.stdout is not None:
         with _writing(sys.stdout):
             click.echo(text)
+
+
+def write(text: str, output: Path | None) -> None:
+    """Write a text that ends in a new line to a file, or to standard output where none is named."""
+    with handle_of(output) as handle:
+        out = Output(handle)
+        out.write(text if text.endswith("\n") or not text else f"{text}\n")
+        out.flush()
 
 
 def unwritable(error: OSError, file: str = "") -> UsageError:

@@ -9,13 +9,11 @@ from typing import Any
 import click
 
 from imdswatch.cli.codes import FOUND, SKIPPED
-from imdswatch.cli.options import FAIL_ON, Day, Duration, deliverable
+from imdswatch.cli.options import FAIL_ON, FORMATS, Day, Duration, deliverable
 from imdswatch.cli.output import sink_of, undelivered
 from imdswatch.cli.site import site_of
+from imdswatch.errors import UsageError
 from imdswatch.finding import STAGE_RANK, STAGES
-
-FORMATS = ("text", "ndjson", "ocsf", "ecs")
-"""Those that carry a verdict."""
 
 
 @click.command(
@@ -51,6 +49,9 @@ def probe(**options: Any) -> int:
 
     rules = load_rules()
     site = site_of(options, rules)
+    if options["repeat"] and options["form"] == "html":
+        why = "a page has an end: --format ndjson -o FILE, and `imdswatch report FILE` at any time"
+        raise UsageError("`--repeat` has no format `html`", help=why)
     planned = plan(options, rules, site)
     options["form"] = {"text": "verdicts"}.get(options["form"], options["form"])
     if planned.stale and not options["quiet"]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -15,7 +14,9 @@ import click
 
 from imdswatch.cli import transcript
 from imdswatch.cli.codes import FOUND, SKIPPED
-from imdswatch.cli.output import Output, handle_of, unwritable, visible
+from imdswatch.cli.output import Output, handle_of, refuse_page_on_terminal, unwritable, visible
+from imdswatch.finding import STAGE_RANK, STAGES
+from imdswatch.report.statement import Statement, counts_from
 
 if TYPE_CHECKING:
     from imdswatch.lab.clients import Client
@@ -33,6 +34,7 @@ def rehearse(scenarios: Sequence[Scenario], clients: Sequence[Client], options: 
     with ExitStack() as opened:
         keep = opened.enter_context(_open(options["keep"])) if options["keep"] is not None else None
         handle = opened.enter_context(handle_of(options["output"]))
+        refuse_page_on_terminal(options["form"], handle)
         try:
             enclosure = enter()
         except Unavailable as error:
@@ -56,7 +58,9 @@ def _play(
     from imdswatch.lab.rehearse import perform, version
     from imdswatch.lab.sensor import HEADER
 
-    start, results, text = time.monotonic(), Counter[str](), options["form"] == "text"
+    start, results, failed = time.monotonic(), Counter[str](), 0
+    telling = transcript.teller(options["form"], out)
+    threshold = STAGE_RANK[options["fail_on"] or STAGES[0]]
     if keep is not None:
         _write(keep, HEADER)
     alone: set[str] = set()  # scenarios without a victim are played once, whoever the clients are
@@ -64,32 +68,26 @@ def _play(
         told = version(enclosure, client, options["folder"])
         if isinstance(told, Missing):
             results["skipped"] += 1
-            line = json.dumps(transcript.missing(client, told.why))
-            out.write((visible(f"SKIPPED  {client.name} is not here: {told.why}") if text else line) + "\n")
+            telling.missing(client, told.why)
             continue
         for scenario in scenarios:
             if scenario.id in alone:
                 continue
             if why := scenario.why_not(client):
-                if not text:
-                    out.write(json.dumps(transcript.silent(scenario, client, why)) + "\n")
-                elif len(clients) == 1:
-                    out.write(visible(f"{scenario.id} says nothing about {client.name}: {why}") + "\n\n")
+                telling.silent(scenario, client, why, alone=len(clients) == 1)
                 continue
             if not scenario.asks:
                 alone.add(scenario.id)
             performance = perform(enclosure, scenario, client, options["folder"])
             results["skipped" if performance.skipped else "passed" if performance.passed else "failed"] += 1
-            lines = transcript.shown(performance) if text else (transcript.as_object(performance, told),)
-            out.write("\n".join(lines) + ("\n\n" if text else "\n"))
+            rank = counts_from(Statement("performance", "", transcript.as_object(performance, told)))
+            failed += rank is not None and rank >= threshold
+            telling.performed(performance, told)
             if keep is not None:
                 _write(keep, performance.capture)
-    seconds = time.monotonic() - start
-    out.write(
-        (transcript.total(results, seconds) if text else json.dumps(transcript.summary(results, seconds)))
-        + "\n"
-    )
-    return FOUND if results["failed"] else SKIPPED if results["skipped"] or not results else 0
+    telling.close(results, time.monotonic() - start)
+    out.flush()
+    return FOUND if failed else SKIPPED if results["skipped"] or not results else 0
 
 
 def _open(path: Path) -> RawIOBase:

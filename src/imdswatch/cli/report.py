@@ -26,11 +26,11 @@ from imdswatch.finding import STAGE_RANK, STAGES
 @click.option("-q", "--quiet", is_flag=True, help="No warnings.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the trace of our own bugs.")
 def report(findings: tuple[str, ...], **options: Any) -> int:
-    """Join findings files of scan, watch, probe and audit into one report: a page for people, or any other format.
+    """Join what any command wrote into one report: a page for people, or any other format.
 
     FINDINGS are what --format ndjson wrote: files, folders, - for standard input; compressed or not, of any number of
-    hosts. The same incident in several files is one finding. Exits with 1 if there are findings or tools that an audit
-    says ask, with 3 if there are none but something could not be read.
+    hosts. The same incident in several files is one finding. Exits with 1 if there are findings, tools that ask,
+    changes that are needed or alarms that did not ring, with 3 if there are none but something could not be read.
     """
     from imdswatch.report.gather import gather
     from imdswatch.report.join import deliver

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from imdswatch.cli.output import show
+from imdswatch.cli.output import write
+from imdswatch.cli.shared import TEXT_OR_NDJSON
 from imdswatch.errors import UsageError
 
 
@@ -15,17 +16,19 @@ from imdswatch.errors import UsageError
 @click.option(
     "--rules", "overlay", type=click.Path(path_type=Path), metavar="DIR", help="Rules over the built-in ones."
 )
-def rules(slug: str | None, overlay: Path | None) -> int:
+@click.option("--format", "form", type=TEXT_OR_NDJSON, default="text", show_default=True)
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="PATH", help="Write here.")
+def rules(slug: str | None, overlay: Path | None, form: str, output: Path | None) -> int:
     """List the rules, or show one: what it means, what it cannot see, its Sigma text."""
-    from imdswatch.report.catalogue import show_rule, show_rules
+    from imdswatch.report import catalogue, catalogue_ndjson
     from imdswatch.rule import load_rules
 
     loaded = load_rules(overlay)
     if slug is None:
-        show(show_rules(loaded))
+        write(catalogue_ndjson.rules(loaded) if form == "ndjson" else catalogue.show_rules(loaded), output)
         return 0
     for rule in loaded:
         if rule.slug == slug:
-            show(show_rule(rule))
+            write(catalogue_ndjson.rule(rule) if form == "ndjson" else catalogue.show_rule(rule), output)
             return 0
     raise UsageError(f"there is no rule `{slug}`", help="`imdswatch rules` lists them")

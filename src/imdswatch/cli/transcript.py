@@ -1,6 +1,7 @@
-"""What a rehearsal says: a transcript for people, and the same as NDJSON (`"format": "imdswatch-lab/1"`).
+"""What a rehearsal says: a transcript for people, the same as NDJSON (`"format": "imdswatch-lab/1"`), or statements.
 
-Texts of clients, requests and findings come from other programs: the transcript escapes them.
+`teller` chooses by format; each writes a performance as soon as it ends. Texts of clients, requests and findings come
+from other programs: the transcript escapes them.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
+from imdswatch.finding import Skipped, Summary
 from imdswatch.report.escape import visible
+from imdswatch.report.statement import Statement
 
 if TYPE_CHECKING:
     from imdswatch.lab.clients import Client
@@ -20,6 +23,84 @@ if TYPE_CHECKING:
     from imdswatch.lab.scenario import Scenario
 
 _FORMAT = "imdswatch-lab/1"
+
+
+class Teller(Protocol):
+    """Takes what happens, as it happens."""
+
+    def performed(self, performance: Performance, version: str) -> None: ...  # noqa: D102
+    def missing(self, client: Client, why: str) -> None: ...  # noqa: D102
+    def silent(self, scenario: Scenario, client: Client, why: str, *, alone: bool) -> None: ...  # noqa: D102
+    def close(self, results: Counter[str], seconds: float) -> None: ...  # noqa: D102
+
+
+def teller(form: str, out: TextIO) -> Teller:
+    """Return what writes a rehearsal in a format."""
+    if form == "text":
+        return _ForPeople(out)
+    return _AsLines(out) if form == "ndjson" else _AsStatements(form, out)
+
+
+class _ForPeople:
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    def performed(self, performance: Performance, version: str) -> None:
+        self._out.write("\n".join(shown(performance)) + "\n\n")
+
+    def missing(self, client: Client, why: str) -> None:
+        self._out.write(visible(f"SKIPPED  {client.name} is not here: {why}") + "\n")
+
+    def silent(self, scenario: Scenario, client: Client, why: str, *, alone: bool) -> None:
+        if alone:  # of many clients, the long list of what is not rehearsed would bury what is
+            self._out.write(visible(f"{scenario.id} says nothing about {client.name}: {why}") + "\n\n")
+
+    def close(self, results: Counter[str], seconds: float) -> None:
+        self._out.write(total(results, seconds) + "\n")
+
+
+class _AsLines:
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    def performed(self, performance: Performance, version: str) -> None:
+        self._write(as_object(performance, version))
+
+    def missing(self, client: Client, why: str) -> None:
+        self._write({"format": _FORMAT, "type": "skipped", "client": client.id, "reason": why})
+
+    def silent(self, scenario: Scenario, client: Client, why: str, *, alone: bool) -> None:
+        place = {"scenario": scenario.id, "client": client.id}
+        self._write({"format": _FORMAT, "type": "not_applicable", **place, "not_applicable": why})
+
+    def close(self, results: Counter[str], seconds: float) -> None:
+        numbers = {name: results[name] for name in ("passed", "failed", "skipped")}
+        self._write({"format": _FORMAT, "type": "summary", **numbers, "seconds": round(seconds, 3)})
+
+    def _write(self, values: Mapping[str, Any]) -> None:
+        self._out.write(json.dumps(values) + "\n")
+
+
+class _AsStatements:
+    """Hands on to a sink of `report`, which shows a rehearsal as it shows one that it read."""
+
+    def __init__(self, form: str, out: TextIO) -> None:
+        from imdswatch.report import open_sink
+
+        self._sink: Any = open_sink(form, out, color=False, show_suppressed=False, width=None)
+
+    def performed(self, performance: Performance, version: str) -> None:
+        self._sink.statement(Statement("performance", "", as_object(performance, version)))
+
+    def missing(self, client: Client, why: str) -> None:
+        self._sink.skipped(Skipped(client.id, "", why))
+
+    def silent(self, scenario: Scenario, client: Client, why: str, *, alone: bool) -> None:
+        pass
+
+    def close(self, results: Counter[str], seconds: float) -> None:
+        played = results["passed"] + results["failed"]
+        self._sink.close(Summary(sources=played, records=played, skipped=results["skipped"], seconds=seconds))
 
 
 def shown(performance: Performance) -> Iterator[str]:
@@ -57,8 +138,8 @@ def total(results: Counter[str], seconds: float) -> str:
     return f"{', '.join(parts)} in {seconds:.1f} s"
 
 
-def as_object(performance: Performance, version: str) -> str:
-    """Return a performance as one line of JSON."""
+def as_object(performance: Performance, version: str) -> dict[str, Any]:
+    """Return a performance as a JSON object."""
     result = "skipped" if performance.skipped else "passed" if performance.passed else "failed"
     entry: dict[str, Any] = {
         "format": _FORMAT,
@@ -69,38 +150,19 @@ def as_object(performance: Performance, version: str) -> str:
         "result": result,
     }
     if performance.skipped:
-        return json.dumps({**entry, "reason": performance.skipped})
-    return json.dumps(
-        {
-            **entry,
-            "operation": performance.operation,
-            "asked": [asdict(heard) for heard in performance.asked],
-            "said": performance.said,
-            "packets": performance.packets,
-            "alarms": [asdict(alarm) for alarm in performance.alarms],
-            "wrong": list(performance.wrong),
-            "findings": [dict(finding) for finding in performance.findings],
-            "setup_seconds": round(performance.setup, 3),
-            "seconds": round(performance.seconds, 3),
-        }
-    )
-
-
-def missing(client: Client, why: str) -> dict[str, str]:
-    """Return the object that says that a client is not here."""
-    return {"format": _FORMAT, "type": "skipped", "client": client.id, "reason": why}
-
-
-def silent(scenario: Scenario, client: Client, why: str) -> dict[str, str]:
-    """Return the object that says that a scenario says nothing about a client."""
-    place = {"scenario": scenario.id, "client": client.id}
-    return {"format": _FORMAT, "type": "not_applicable", **place, "not_applicable": why}
-
-
-def summary(results: Counter[str], seconds: float) -> dict[str, Any]:
-    """Return the last object of a rehearsal."""
-    numbers = {name: results[name] for name in ("passed", "failed", "skipped")}
-    return {"format": _FORMAT, "type": "summary", **numbers, "seconds": round(seconds, 3)}
+        return {**entry, "reason": performance.skipped}
+    return {
+        **entry,
+        "operation": performance.operation,
+        "asked": [asdict(heard) for heard in performance.asked],
+        "said": performance.said,
+        "packets": performance.packets,
+        "alarms": [asdict(alarm) for alarm in performance.alarms],
+        "wrong": list(performance.wrong),
+        "findings": [dict(finding) for finding in performance.findings],
+        "setup_seconds": round(performance.setup, 3),
+        "seconds": round(performance.seconds, 3),
+    }
 
 
 def catalogue(scenarios: Mapping[str, Scenario], clients: Mapping[str, Client]) -> Iterator[str]:

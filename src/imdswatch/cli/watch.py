@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imdswatch.cli.codes import SKIPPED
+from imdswatch.cli.codes import FOUND, SKIPPED
 from imdswatch.cli.feeds import check, feeds_of, live_feeds, resume, state_folder
 from imdswatch.cli.options import Day, Duration, Zone, deliverable
-from imdswatch.cli.output import refuse_to_overwrite, show, sink_of, visible
+from imdswatch.cli.output import Counted, refuse_to_overwrite, show, sink_of, visible
+from imdswatch.cli.shared import Form
 from imdswatch.cli.site import site_of
 from imdswatch.errors import UsageError
 from imdswatch.finding import STAGES
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
     from imdswatch.watch.loop import Wishes
     from imdswatch.watch.status import Status
 
-_FORMATS = ("text", "ndjson", "csv", "ocsf", "ecs")
+_PAGE = (
+    "a page has an end, a watch has none: --format ndjson -o FILE, and `imdswatch report FILE` at any time"
+)
+_FORMATS = Form(("text", "ndjson", "csv", "ocsf", "ecs"), {"html": _PAGE})
 
 
 @click.command(
@@ -67,12 +71,18 @@ _FORMATS = ("text", "ndjson", "csv", "ocsf", "ecs")
 @click.option("--rules", type=click.Path(path_type=Path), metavar="DIR", help="Rules over the built-in ones.")
 @click.option("--schemas", type=click.Path(path_type=Path), metavar="DIR", help="Schemas over the built-in.")
 @click.option("--as-of", type=Day(), help="Day on which suppressions expire or not (default today, UTC).")
-@click.option("--format", "form", type=click.Choice(_FORMATS), default="text", show_default=True)
+@click.option("--format", "form", type=_FORMATS, default="text", show_default=True)
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Append here; may be rotated."
 )
 @deliverable
 @click.option("--show-suppressed", is_flag=True, help="List what the site file suppresses, too.")
+@click.option(
+    "--fail-on",
+    type=click.Choice(STAGES),
+    metavar="STAGE",
+    help="End with 1 if it told a finding of this stage or above.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="No warnings.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the trace of our own bugs.")
 def watch(**options: Any) -> int:
@@ -80,7 +90,7 @@ def watch(**options: Any) -> int:
 
     A finding is told when it is new, when it becomes graver, and once an interval. What was read and found is
     remembered over restarts, so nothing is lost and nothing is told under another name. SIGHUP loads site, rules
-    and schemas anew; SIGTERM and SIGINT end the watch in good order, with exit code 0.
+    and schemas anew; SIGTERM and SIGINT end the watch in good order, with exit code 0 unless --fail-on says more.
     """
     options["state"] = options["state"] or state_folder()
     if options["status"]:
@@ -108,8 +118,9 @@ def watch(**options: Any) -> int:
         with (
             live_feeds(options, judgement) as live,
             _metrics(options) as status,
-            sink_of({**options, "form": form}, live=True, append=True) as sink,
+            sink_of({**options, "form": form}, live=True, append=True) as opened,
         ):
+            sink = Counted(opened, options["fail_on"])
             state = State(options["state"])
             try:
                 resume(live, state)
@@ -133,7 +144,7 @@ def watch(**options: Any) -> int:
                     )
             finally:
                 state.close()
-    return 0
+    return FOUND if options["fail_on"] and sink.counted else 0
 
 
 def _open_files() -> None:

@@ -54,7 +54,7 @@ def gather(tree: Tree, only: str = "") -> Facts:
         tools = (*tools, Tool(package, "", ""))
     there = windows.found_agents(tree) if system == "windows" else _agents(tree, known)
     return Facts(
-        host=_host(tree),
+        host=host_name(tree),
         system=system,
         machine={True: "ec2", False: "not-ec2", None: "unknown"}[machine.is_amazon],
         machine_says=machine.shown,
@@ -102,7 +102,7 @@ def _machine(tree: Tree) -> Machine:
     )
 
 
-def _host(tree: Tree) -> str:
+def host_name(tree: Tree) -> str:
     """Return the name of the host: the kernel's where it runs, else the file's; "" where unknown."""
     paths = ("/proc/sys/kernel/hostname", "/etc/hostname") if tree.live else ("/etc/hostname",)
     for path in paths:

@@ -13,6 +13,7 @@ from imdswatch.edit import Command, Edit, Note
 from imdswatch.errors import HostError
 from imdswatch.finding import Skipped
 from imdswatch.host.catalogue import Catalogue, Remedy
+from imdswatch.host.gather import host_name
 from imdswatch.host.plan import plan, without
 from imdswatch.host.transaction import Hardener, Reverted
 from imdswatch.host.tree import open_tree
@@ -60,6 +61,11 @@ def reverted(root: Path, force: bool) -> Reverted:
     """Take back all that was made below a root; `force` also where somebody else changed it since."""
     with Hardener(open_tree(root), root, True) as hardener:
         return hardener.revert(force)
+
+
+def name_of(root: Path) -> str:
+    """Return what the host below a root is called; "" where nothing says so."""
+    return host_name(open_tree(root))
 
 
 def _notes(hardener: Hardener, apply: bool, on_ec2: bool) -> Iterator[Note]:

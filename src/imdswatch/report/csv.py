@@ -4,6 +4,10 @@
 
 - `finding`: `source`, `position`, `excerpt` are the first evidence; `evidence_count` is how many there are.
 - `skipped`: only `source`, `position` and `reason`.
+- `verdict`: what probe says of one endpoint; `reason` has why, `remedy` what to do.
+- `cell`, `check` and `audit` (its counts), `edit`, `command`, `note`, `performance`: what audit, harden and lab say.
+  What it is about is the `title`, how it stands the `state` (and `result`: pass, warning, fail, unknown), why the
+  `reason`, what closes it the `remedy`.
 - `summary`: always the last row (a file without it was cut short); `reason` has what was looked at as
   `name=number` parted by spaces, then notes, each after `; `.
 
@@ -21,6 +25,8 @@ from typing import TextIO
 
 from imdswatch.finding import Finding, Skipped, Summary
 from imdswatch.report import clock, escape
+from imdswatch.report.statement import Statement, said
+from imdswatch.verdict import Verdict
 
 COLUMNS = (
     "type",
@@ -69,6 +75,12 @@ COLUMNS = (
     "responder_gateway",
     "account_claims",
     "account_forged",
+    "host",
+    "state",
+    "result",
+    "endpoint",
+    "interface",
+    "verdict",
 )
 _PARTS = ("victim", "responder", "request", "account")
 
@@ -94,6 +106,39 @@ class Sink:
                 "source": skipped.source,
                 "position": skipped.position,
                 "reason": skipped.reason,
+            }
+        )
+
+    def verdict(self, verdict: Verdict) -> None:
+        """Write what stands at one endpoint."""
+        row: dict[str, object] = {
+            "type": "verdict",
+            "endpoint": verdict.endpoint,
+            "interface": verdict.interface,
+            "verdict": f"other-cloud {verdict.cloud}" if verdict.cloud else verdict.verdict,
+            "reason": "; ".join(reason.text for reason in verdict.reasons),
+            "remedy": verdict.advice,
+        }
+        for part in ("responder", "account"):
+            values: Mapping[str, object] = getattr(verdict, part)
+            row |= {f"{part}_{key}": value for key, value in values.items()}
+        self._write(row)
+
+    def statement(self, statement: Statement) -> None:
+        """Write what audit, harden or lab say."""
+        told = said(statement)
+        self._write(
+            {
+                "type": "audit" if statement.kind == "summary" else statement.kind,
+                "host": statement.host,
+                "title": told.about,
+                "state": told.state,
+                "result": told.result,
+                "reason": told.why,
+                "remedy": told.change,
+                "source": told.source,
+                "position": told.position,
+                "excerpt": told.excerpt,
             }
         )
 

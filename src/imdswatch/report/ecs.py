@@ -4,7 +4,8 @@ Source: https://www.elastic.co/docs/reference/ecs. docs/formats.md says where ea
 docs/decisions/0028 why. In short:
 
 - A finding is `event.kind: alert`; a suppressed one, where it is shown, is `event` and tagged `suppressed`.
-- What could not be looked at is `pipeline_error`; a verdict of `probe` is `state`; the summary, last of all, is
+- What could not be looked at is `pipeline_error`; a verdict of `probe`, and what audit, harden and lab say, is `state`,
+  with `event.outcome` for how it stands; the summary, last of all, is
   `metric`: a file without it was cut short.
 - Fields of ECS hold only values of their type (`typed`), since Elasticsearch refuses a document for one that does not
   fit. `imdswatch.*`, the one field set that is no ECS, holds the exact values as `imdswatch/1` has them; map it as
@@ -24,6 +25,7 @@ import orjson
 from imdswatch import __version__
 from imdswatch.finding import SEVERITY_RANK, Finding, Skipped, Summary
 from imdswatch.report import attack, clock, escape, ndjson, typed
+from imdswatch.report.statement import Statement, said
 from imdswatch.verdict import Verdict
 
 VERSION = "9.4.0"
@@ -34,6 +36,7 @@ _OWN = (
 )  # fmt: skip
 _SEVERITIES = (1, 21, 47, 73, 99)
 """Kibana's numbers for low to critical (its detection engine's default mapping), and 1 for informational."""
+_OUTCOMES = {"pass": "success", "fail": "failure", "warning": "success", "unknown": "unknown"}
 _LONGEST = 1024
 """`ignore_above` of ECS keywords: what is longer is not indexed, so it stands in `imdswatch.*` only."""
 
@@ -68,6 +71,27 @@ class Sink:
         """Write what stands at one endpoint; an impostor's finding says the rest."""
         document = _document("state", "verdict", f"{verdict.endpoint}: {verdict.verdict}")
         self._write(document | {"imdswatch": _payload(ndjson.verdict_document(verdict))})
+
+    def statement(self, statement: Statement) -> None:
+        """Write what audit, harden or lab say of one thing."""
+        told = said(statement)
+        what = " ".join(filter(None, (told.about, told.state)))
+        document = _document("state", statement.kind, f"{what}: {told.why}" if told.why else what)
+        document["event"] |= typed.without_empty(
+            {
+                "category": ["configuration"],
+                "type": ["change"] if told.state in ("applied", "reverted") else ["info"],
+                "action": _keyword(told.state),
+                "outcome": _OUTCOMES.get(told.result),
+                "reason": _keyword(told.why),
+            }
+        )
+        host = _texts(name=statement.host, hostname=statement.host)
+        self._write(
+            document
+            | typed.without_empty({"host": host, "related": {"hosts": [host["name"]]} if host else {}})
+            | {"imdswatch": _payload(ndjson.known(statement.values))}
+        )
 
     def close(self, summary: Summary) -> None:
         """Write what was looked at."""

@@ -17,7 +17,6 @@ from typing import Any, TextIO
 
 import orjson
 
-from imdswatch.edit import Command, Edit, Note
 from imdswatch.finding import Evidence, Finding, Skipped, Summary
 from imdswatch.report import clock, escape
 from imdswatch.report.statement import Statement
@@ -54,32 +53,9 @@ class Sink:
         """Write what stands at one endpoint."""
         self._write(verdict_document(verdict))
 
-    def edit(self, edit: Edit, state: str) -> None:
-        """Write one edit of a host's file; its diff has no secrets."""
-        self._write(edit_document(edit, state))
-
-    def reverted(self, path: str, state: str, reason: str) -> None:
-        """Write what became of one path in a revert."""
-        self._write(
-            _known({"format": FORMAT, "type": "edit", "path": path, "state": state, "reason": reason})
-        )
-
-    def command(self, command: Command, state: str) -> None:
-        """Write one command of a live host."""
-        words = list(command.words)
-        self._write(
-            _known(
-                {"format": FORMAT, "type": "command", "slug": command.slug, "words": words, "state": state}
-            )
-        )
-
-    def note(self, note: Note) -> None:
-        """Write what a person should do by hand."""
-        self._write(_known({"format": FORMAT, "type": "note", "slug": note.slug, "text": note.text}))
-
     def statement(self, statement: Statement) -> None:
-        """Write what an audit said, as it stood in its file."""
-        self._write(_known(statement.values))
+        """Write what audit, harden or lab say, as it stands in its file."""
+        self._write(known(statement.values))
 
     def close(self, summary: Summary) -> None:
         """Write the summary."""
@@ -191,15 +167,15 @@ def finding_document(finding: Finding) -> dict[str, object]:
     for name in _MAPPINGS:
         values[name] = _ordered(name, values[name])
     values["responders"] = [_ordered("responder", other) for other in finding.responders]
-    known = _known(values) | {
+    filled = known(values) | {
         "suppressed_by": None if finding.suppressed_by is None else _plain(finding.suppressed_by)
     }
-    return {name: known[name] for name in values if name in known}
+    return {name: filled[name] for name in values if name in filled}
 
 
 def skipped_document(skipped: Skipped) -> dict[str, object]:
     """Return what could not be looked at as plain JSON values."""
-    return _known(
+    return known(
         {
             "format": FORMAT,
             "type": "skipped",
@@ -212,7 +188,7 @@ def skipped_document(skipped: Skipped) -> dict[str, object]:
 
 def verdict_document(verdict: Verdict) -> dict[str, object]:
     """Return what stands at one endpoint as plain JSON values; reasons in the order of judging."""
-    return _known(
+    return known(
         {
             "format": FORMAT,
             "type": "verdict",
@@ -229,26 +205,9 @@ def verdict_document(verdict: Verdict) -> dict[str, object]:
     )
 
 
-def edit_document(edit: Edit, state: str) -> dict[str, object]:
-    """Return an edit as plain JSON values; `diff` is a unified diff with what may be a secret cut."""
-    from imdswatch.report import edits  # a scan has none, and must not load what compares texts
-
-    return _known(
-        {
-            "format": FORMAT,
-            "type": "edit",
-            "slugs": edit.slugs,
-            "path": edit.path,
-            "action": edit.action,
-            "state": state,
-            "diff": "".join(f"{line}\n" for line in edits.diff(edit)),
-        }
-    )
-
-
 def summary_document(summary: Summary) -> dict[str, object]:
     """Return the summary as plain JSON values; `ignored` and `notes` only where there are any."""
-    return _known(
+    return known(
         {
             "format": FORMAT,
             "type": "summary",
@@ -277,7 +236,8 @@ def _ordered(name: str, values: Mapping[str, object]) -> dict[str, object]:
     return first | dict(values)
 
 
-def _known(values: Mapping[str, object]) -> dict[str, object]:
+def known(values: Mapping[str, object]) -> dict[str, object]:
+    """Return values as JSON carries them, without what is unknown (None) or empty."""
     plain = {escape.encodable(str(key)): _plain(value) for key, value in values.items()}
     return {key: value for key, value in plain.items() if value is not None and value not in ("", [], {})}
 
@@ -292,7 +252,7 @@ def _plain(value: object) -> object:
             return None
         return _plain(int(value)) if value.is_integer() else repr(value)
     if isinstance(value, Mapping):
-        return _known(value)
+        return known(value)
     if isinstance(value, list | tuple):
         return [item for item in map(_plain, value) if item is not None and item not in ("", [], {})]
     return escape.encodable(str(value))

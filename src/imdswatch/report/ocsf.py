@@ -6,6 +6,7 @@ member of `imdswatch/1` goes, docs/decisions/0028 why. In short:
 - A suppressed finding, where it is shown, has status Suppressed and is no alert.
 - What could not be looked at is a Scan Activity with activity Error and status Failure; what a run went through is the
   Scan Activity Completed at the end, so a file without it was cut short. A verdict of `probe` is a Completed one, too.
+- What audit, harden and lab judge is a Compliance Finding (class 2003); the rest of what they say a Scan Activity.
 - Typed fields hold only values of their type (`typed`); `unmapped` holds the exact ones as `imdswatch/1` has them.
 - `time` is when it was last seen. Where no record had a time it is the time of writing, as OCSF has it ("or the finding
   creation time"), and `finding_info` then names no time.
@@ -23,6 +24,8 @@ import orjson
 from imdswatch import __version__
 from imdswatch.finding import CONFIDENCE_RANK, SEVERITY_RANK, Evidence, Finding, Skipped, Summary
 from imdswatch.report import attack, clock, escape, ndjson, typed
+from imdswatch.report.ocsf_compliance import compliance_finding
+from imdswatch.report.statement import Statement, said
 from imdswatch.verdict import Verdict
 
 VERSION = "1.6.0"
@@ -73,6 +76,22 @@ class Sink:
                 "num_detections": int(verdict.verdict == "impostor"),
                 "message": escape.encodable(f"{verdict.endpoint}: {verdict.verdict}"),
                 "unmapped": ndjson.verdict_document(verdict),
+            }
+        )
+
+    def statement(self, statement: Statement) -> None:
+        """Write what audit, harden or lab say of one thing."""
+        told = said(statement)
+        if told.result:
+            self._write(compliance_finding(statement, told, _metadata(cloud=False)))
+            return
+        self._write(
+            _scan(_SCAN_COMPLETED)
+            | {
+                "status_id": 1,
+                "status": "Success",
+                "message": escape.encodable(f"{told.about}: {told.why}"),
+                "unmapped": ndjson.known(statement.values),
             }
         )
 

@@ -18,6 +18,8 @@ from rich.table import Table
 from rich.text import Text
 
 from imdswatch.finding import STAGE_RANK, Finding, Summary
+from imdswatch.report import beside_text
+from imdswatch.report.beside import Beside, with_beside
 from imdswatch.report.cells import fold, place, say
 from imdswatch.report.digest import Digest
 from imdswatch.report.escape import visible
@@ -35,7 +37,7 @@ _CLIENT = 60
 _LABEL = 6  # columns, at most: `12-999`
 
 
-def render(digest: Digest, summary: Summary, *, color: bool, width: int) -> str:
+def render(digest: Digest, beside: Beside, summary: Summary, *, color: bool, width: int) -> str:
     """Return the whole report, ending in a new line; `width` in terminal columns."""
     out = io.StringIO()
     console = Console(
@@ -50,14 +52,14 @@ def render(digest: Digest, summary: Summary, *, color: bool, width: int) -> str:
         highlight=False,
         _environ={},  # the caller decided; NO_COLOR, COLUMNS and FORCE_COLOR are read in cli
     )
-    for number, section in enumerate(_sections(digest, summary, console.width)):
+    for number, section in enumerate(_sections(digest, beside, summary, console.width)):
         console.print(*([Text()] if number else []), *section, sep="\n")
     text = out.getvalue()
     return text if color else "".join(line.rstrip() + "\n" for line in text.splitlines())
 
 
-def _sections(digest: Digest, summary: Summary, width: int) -> Iterable[Section]:
-    said = headline(digest, summary)
+def _sections(digest: Digest, beside: Beside, summary: Summary, width: int) -> Iterable[Section]:
+    said = with_beside(headline(digest, summary), beside, summary)
     yield [_headline(said)]
     findings, hidden = digest.worst.listed(), digest.hidden.listed()
     if findings:
@@ -66,6 +68,8 @@ def _sections(digest: Digest, summary: Summary, width: int) -> Iterable[Section]
     if hidden:
         rows = table(hidden, width, len(findings) + 1)
         yield [_title("Suppressed findings"), Text(), rows, *_more(digest.hidden.more, "suppressed finding")]
+    for title, lines in beside_text.sections(beside, width):
+        yield [_title(title), Text(), *(Text(line) for line in lines)]
     closing = list(_left_out(digest, summary))
     if (went_through := looked(summary)) not in said.sentence:  # with no finding it is the headline itself
         closing.append(Text(f"{went_through[0].upper()}{went_through[1:]}.", style="dim"))

@@ -1,4 +1,4 @@
-"""Lines of `imdswatch/1` become values again: findings, verdicts, skipped, summaries, and what an audit says.
+"""Lines of `imdswatch/1` become values again: findings, verdicts, skipped, summaries, and what hosts and the lab say.
 
 Pure. A line is what anybody may have written: whatever is no such object, or has a value of another kind than the
 format promises, raises `Unreadable` with the reason; names that are not known are let go, so a newer file still reads.
@@ -25,9 +25,21 @@ _MOST = 256
 _LONGEST = 8192
 """Characters of one text that are kept: memory stays bounded whatever somebody put into a user agent."""
 _DEPTH = 3
-_OF_NO_USE = ("status", "command", "note")
-"""What a watch says of itself, and how harden does what it does."""
-_EDIT = "is changed, or would be, by harden: a report shows findings only"
+_OF_NO_USE = ("status", "not_applicable")
+"""What a watch says of itself, and where a scenario says nothing about a client."""
+_LAB = "imdswatch-lab/1"
+_OF_PERFORMANCE = (
+    "format",
+    "type",
+    "scenario",
+    "client",
+    "version",
+    "result",
+    "reason",
+    "said",
+    "alarms",
+    "wrong",
+)
 
 
 class Unreadable(ValueError):
@@ -46,16 +58,14 @@ def result(line: bytes) -> Result | None:
     if not isinstance(document, dict):
         raise Unreadable("is no JSON object")
     form = document.get("format")
-    if form != FORMAT:
+    if form not in (FORMAT, _LAB):
         said = f"is of format `{form}`" if isinstance(form, str) and len(form) < 40 else "names no format"
         raise Unreadable(f"{said}; this version reads {FORMAT}")
     values = _Values(document)
     kind = values.text("type")
     if kind in _OF_NO_USE:
         return None
-    if kind == "edit":
-        return Skipped(values.text("path"), "", _EDIT)
-    read = _READERS.get(kind)
+    read = (_READERS if form == FORMAT else _LAB_READERS).get(kind)
     if read is None:
         raise Unreadable("is of a type that this version does not know")
     return read(values)
@@ -135,6 +145,11 @@ class _Values:
 
     def all(self) -> dict[str, Any]:
         return {key: _cleaned(key, one, _DEPTH) for key, one in _few("the object", self._document).items()}
+
+    def some(self, names: tuple[str, ...]) -> dict[str, Any]:
+        return {
+            name: _cleaned(name, self._document[name], _DEPTH) for name in names if name in self._document
+        }
 
 
 def _text(value: str) -> str:
@@ -233,6 +248,10 @@ def _statement(kind: str) -> Callable[[_Values], Statement]:
     return lambda values: Statement(kind, values.text("host"), values.all())
 
 
+def _performance(values: _Values) -> Statement:
+    return Statement("performance", "", values.some(_OF_PERFORMANCE))
+
+
 _READERS: Mapping[str, Callable[[_Values], Result]] = {
     "finding": _finding,
     "skipped": _skipped,
@@ -240,4 +259,12 @@ _READERS: Mapping[str, Callable[[_Values], Result]] = {
     "verdict": _verdict,
     "cell": _statement("cell"),
     "check": _statement("check"),
+    "edit": _statement("edit"),
+    "command": _statement("command"),
+    "note": _statement("note"),
+}
+_LAB_READERS: Mapping[str, Callable[[_Values], Result]] = {
+    "performance": _performance,
+    "skipped": lambda values: Skipped(values.text("client"), "", values.text("reason")),
+    "summary": lambda values: Summary(seconds=values.number("seconds")),
 }

@@ -9,7 +9,10 @@ from __future__ import annotations
 from typing import TextIO
 
 from imdswatch.finding import Finding, Skipped, Summary
+from imdswatch.report.beside import Beside
 from imdswatch.report.digest import Digest
+from imdswatch.report.statement import Statement
+from imdswatch.verdict import Verdict
 
 WIDTH = 120
 """Columns where the width is unknown, as in a pipe."""
@@ -22,7 +25,7 @@ class Sink:
         """Write nothing before `close`."""
         self._handle, self._color, self._show_suppressed = handle, color, show_suppressed
         self._width = width or WIDTH
-        self._digest = Digest()
+        self._digest, self._beside = Digest(), Beside()
 
     def finding(self, finding: Finding) -> None:
         """Take a finding; a suppressed one is counted by its entry, and kept only if they are shown."""
@@ -32,10 +35,18 @@ class Sink:
         """Take what could not be looked at; the first `PLACES` are named, all are counted."""
         self._digest.skip(skipped)
 
+    def verdict(self, verdict: Verdict) -> None:
+        """Take what stands at one endpoint."""
+        self._beside.verdict(verdict)
+
+    def statement(self, statement: Statement) -> None:
+        """Take what audit, harden or lab say."""
+        self._beside.statement(statement)
+
     def close(self, summary: Summary) -> None:
         """Write the report; characters that the handle cannot encode are spelled out rather than lost."""
         from imdswatch.report import page  # late: rich takes longer to import than all the rest
 
-        text = page.render(self._digest, summary, color=self._color, width=self._width)
+        text = page.render(self._digest, self._beside, summary, color=self._color, width=self._width)
         encoding = getattr(self._handle, "encoding", None) or "utf-8"
         self._handle.write(text.encode(encoding, "backslashreplace").decode(encoding))

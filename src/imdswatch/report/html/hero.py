@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
 
 from imdswatch.finding import STAGES
 from imdswatch.report.digest import Digest
 from imdswatch.report.headline import Headline, plural
 from imdswatch.report.html.markup import Html, join, tag
-from imdswatch.report.statement import Statement, states_of
-from imdswatch.verdict import Verdict
 
 _MEANS = (
     "contacted the endpoint",
@@ -19,27 +16,6 @@ _MEANS = (
     "were given credentials",
     "used them in AWS",
 )
-
-
-def beside(
-    said: Headline, verdicts: Sequence[Verdict], audits: Mapping[str, Sequence[Statement]]
-) -> Headline:
-    """Return the headline of a report without findings, where probe or audit have something to say, too."""
-    if said.mood not in ("clean", "incomplete", "nothing") or not (verdicts or audits):
-        return said
-    asking = sum(states_of(said)["asks"] > 0 for said in audits.values())
-    impostors = sum(one.verdict == "impostor" for one in verdicts)
-    told = [f"{plural(len(audits), 'host')} audited."] if audits else []
-    told += [f"{plural(len(verdicts), 'endpoint')} probed."] if verdicts else []
-    more = (" ".join(told), *said.more)
-    if impostors:
-        return Headline(
-            "answered", "IMPOSTOR", f"{plural(impostors, 'endpoint')} answered by an impostor.", more
-        )
-    if asking:
-        sentence = f"AWS tools on {plural(asking, 'host')} would ask an impostor."
-        return Headline("requested", "AT RISK", sentence, more)
-    return Headline(said.mood, said.word, "No findings, no impostor, and no tool that asks.", more)
 
 
 def hero(said: Headline, digest: Digest, findings: Counter[int]) -> Html:

@@ -93,7 +93,7 @@ def _counts(states: Mapping[str, int]) -> Child:
 
 
 def _mark(state: object) -> Html:
-    known = str(state) if state in _STATES else "unknown"
+    known = str(state) if str(state) in _STATES else "unknown"
     return tag("span", _STATES[known], class_=f"badge state-{known}")
 
 

@@ -1,6 +1,6 @@
 """Collects results and writes the page at `close`: what is known at once at the top, all findings for the script below.
 
-Memory is bounded: `shelf.LISTED` findings, `PLACES` skipped places and `VERDICTS` verdicts are kept, the rest is
+Memory is bounded: `shelf.LISTED` findings, `PLACES` skipped places and `beside.VERDICTS` verdicts are kept, the rest is
 counted; the rows of many findings wait in a temporary file. Suppressed findings are always in the page, which hides
 them until asked; `show_suppressed` is how it begins. The file is the same for the same results: no clock, no random
 number. Nothing flushes or closes the handle.
@@ -14,9 +14,10 @@ from itertools import chain
 from typing import TextIO
 
 from imdswatch.finding import STAGE_RANK, Finding, Skipped, Summary
+from imdswatch.report.beside import Beside, with_beside
 from imdswatch.report.digest import Digest
 from imdswatch.report.headline import headline
-from imdswatch.report.html import hero, listing, matrix, overview, template
+from imdswatch.report.html import hardening, hero, listing, matrix, overview, rehearsal, template
 from imdswatch.report.html.columns import Columns, chunks
 from imdswatch.report.html.marks import period
 from imdswatch.report.html.markup import Html, tag
@@ -25,8 +26,6 @@ from imdswatch.report.html.row import Row
 from imdswatch.report.html.shelf import LISTED, SUPPRESSED, Shelf
 from imdswatch.report.statement import Statement
 from imdswatch.verdict import Verdict
-
-VERDICTS = 500
 
 
 class Sink:
@@ -39,9 +38,7 @@ class Sink:
         self._stages: Counter[int] = Counter()
         self._shelf, self._hidden = Shelf(LISTED), Shelf(SUPPRESSED)
         self._places: list[Skipped] = []
-        self._verdicts: list[Verdict] = []
-        self._more_verdicts = 0
-        self._audits: dict[str, list[Statement]] = {}
+        self._beside = Beside()
 
     def finding(self, finding: Finding) -> None:
         """Take a finding; the mildest are let go where there are too many, and counted."""
@@ -60,18 +57,16 @@ class Sink:
 
     def verdict(self, verdict: Verdict) -> None:
         """Take what stands at one endpoint."""
-        if len(self._verdicts) < VERDICTS:
-            self._verdicts.append(verdict)
-        else:
-            self._more_verdicts += 1
+        self._beside.verdict(verdict)
 
     def statement(self, statement: Statement) -> None:
-        """Take what an audit says; the caller bounds how much that is."""
-        self._audits.setdefault(statement.host, []).append(statement)
+        """Take what audit, harden or lab say; the caller bounds how much that is."""
+        self._beside.statement(statement)
 
     def close(self, summary: Summary) -> None:
         """Write the page."""
-        said = hero.beside(headline(self._digest, summary), self._verdicts, self._audits)
+        beside = self._beside
+        said = with_beside(headline(self._digest, summary), beside, summary)
         missed = max(self._digest.skipped, summary.skipped)
         more = self._shelf.more + self._hidden.more
         parties, columns = Parties(), Columns()
@@ -94,8 +89,10 @@ class Sink:
                 "suppressed": overview.suppressed(self._digest, summary),
                 "listed": tag("div", listed or tag("p", "No findings.", class_="nothing"), id="listed"),
                 "more": _let_go(more),
-                "audits": matrix.audits(self._audits),
-                "verdicts": listing.verdicts(self._verdicts, self._more_verdicts),
+                "audits": matrix.audits(beside.audits),
+                "hardened": hardening.hardened(beside.hardened),
+                "rehearsed": rehearsal.rehearsed(beside.performances),
+                "verdicts": listing.verdicts(beside.verdicts, beside.unlisted),
                 "missed": overview.missed(self._places, missed),
                 "footer": overview.footer(summary),
                 "show_suppressed": "yes" if self._show_suppressed else "no",
