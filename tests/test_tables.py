@@ -19,7 +19,7 @@ import table_files
 from imdswatch.finding import Finding, Skipped, Summary
 from imdswatch.layouts.json import Json
 from imdswatch.rule import Node, load_rules
-from imdswatch.scan import run
+from imdswatch.scan import duck, run
 from imdswatch.scan.hints import Hints
 from imdswatch.scan.judging import Window
 from imdswatch.scan.prefilter import Prefilter, build
@@ -181,6 +181,49 @@ def test_folders_named_for_another_time_are_not_read(tmp_path: Path) -> None:
     assert any("4 folders not read" in note for note in summary.notes)
 
 
+@pytest.mark.parametrize("very_few", [0, 1000])
+@pytest.mark.parametrize("hits", [0, 3, 200, 2_000])
+def test_no_row_is_lost_however_many_matter(
+    hits: int, very_few: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A table is asked stretch by stretch, once or twice each, by how many rows of the one before were likely."""
+    for name, value in (("_STRETCH", 512), ("_FEW", 8), ("_SPARSE", 64), ("_VERY_FEW", very_few)):
+        monkeypatch.setattr(duck, name, value)
+    chance = Random(hits)
+    base = objects(SAMPLES / "zeek_http" / "served.log")[0]
+    far = {**base, "id.resp_h": "192.0.2.9", "host": "example.org", "uri": "/", "client_header_names": ["A"]}
+    near = {**far, "uri": "/latest/api%2Dtokens"}  # likely, and nothing
+    place = set(chance.sample(range(2_000), hits))
+    items = [
+        base if row in place else near if chance.random() < hits / 8_000 else far for row in range(2_000)
+    ]
+    found, _ = scanned(table_files.parquet(tmp_path / "t.parquet", items))
+    assert {one.evidence[0].position for one in found if isinstance(one, Finding)} == {
+        f"row {row + 1}" for row in place
+    }
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "/%6c%61test/meta-data/",
+        "/LATEST/%4DETA%2ddata",
+        "/latest/%256deta%252Ddata",
+        "/latest/%6%64eta-data",
+        "/latest/%%36deta-data",
+        "/latest/%25%36%44eta-data",
+        "/2016%2d09-02/user%2Ddata",
+        "/1%2e0/dyn%61mic/",
+    ],
+)
+def test_a_path_in_any_spelling_is_asked_for(uri: str, tmp_path: Path) -> None:
+    base = objects(SAMPLES / "zeek_http" / "served.log")[0]
+    far = {**base, "id.resp_h": "192.0.2.9", "host": "example.org", "client_header_names": ["A"]}
+    items = [{**far, "uri": "/"}, {**far, "uri": uri}]
+    found, _ = scanned(table_files.parquet(tmp_path / "t.parquet", items))
+    assert [one.evidence[0].position for one in found if isinstance(one, Finding)] == ["row 2"]
+
+
 def broken(table: Path, name: str, at: slice, octets: bytes) -> Path:
     data = bytearray(table.read_bytes())
     data[at] = octets
@@ -193,6 +236,16 @@ def skips(path: Path) -> list[tuple[str, str]]:
     found, _ = scanned(path)
     assert not [one for one in found if isinstance(one, Finding)]
     return [(one.position, one.reason) for one in found if isinstance(one, Skipped)]
+
+
+def page_of(table: Path, column: str, group: int) -> int:
+    """Return where in the file the values of a column stand, of one group of rows."""
+    import duckdb
+
+    query = "SELECT data_page_offset FROM parquet_metadata(?) WHERE path_in_schema = ? AND row_group_id = ?"
+    row = duckdb.execute(query, [str(table), column, group]).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def test_damage_is_told_and_the_groups_around_it_are_judged(tmp_path: Path) -> None:
@@ -208,9 +261,8 @@ def test_damage_is_told_and_the_groups_around_it_are_judged(tmp_path: Path) -> N
     ]
     table = table_files.parquet(tmp_path / "t.parquet", items, more=", ROW_GROUP_SIZE 2048")
     size = table.stat().st_size
-    found, summary = scanned(
-        broken(table, "middle", slice(size // 2, size // 2 + 2000), bytes(range(250)) * 8)
-    )
+    place = page_of(table, "uri", group=7)
+    found, summary = scanned(broken(table, "middle", slice(place, place + 2000), bytes(range(250)) * 8))
     positions = [one.evidence[0].position for one in found if isinstance(one, Finding)]
     assert sorted(positions) == ["row 29001", "row 6"]
     (skipped,) = [one for one in found if isinstance(one, Skipped)]

@@ -40,7 +40,7 @@ class Lacks:
 
 @dataclass(frozen=True, slots=True)
 class Holds:
-    """The text of the column contains this text; both are compared without the case of ASCII letters."""
+    """The text of the column, or one of its texts, contains this text, without the case of ASCII letters."""
 
     column: Column
     text: str
@@ -50,12 +50,14 @@ class Holds:
 class Found:
     """A regular expression is found in the text of the column, without case. Only what every engine writes alike.
 
-    `needs` is a text without letters that stands wherever it is found: quick to ask first.
+    `needs` is a text without letters that stands wherever it is found: quick to ask first. `weight` is how many
+    characters of it are fixed, the measure of how rarely it is found.
     """
 
     column: Column
     pattern: str
     needs: str = ""
+    weight: int = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,8 +230,8 @@ def _rarity(ask: Ask) -> float:
             return max(map(_rarity, nodes))
         case Holds(_, text):
             return float(len(text))
-        case Found():
-            return _RARE
+        case Found(weight=weight):
+            return float(weight)
         case Relative() | Odd() | Among():
             return 1.0
     return 0.0

@@ -14,8 +14,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
-Kind = Literal["text", "integer", "number", "time", "local time", "bool", "many", "json", "other"]
-"""What a column holds; `time` knows its zone, `local time` does not, `many` is a list or a map, `json` is unpacked."""
+Kind = Literal[
+    "text", "integer", "number", "time", "local time", "bool", "texts", "many", "json", "other"
+]  # fmt: skip
+"""What a column holds; `time` knows its zone, `local time` does not, `texts` is a list of texts, `many` any other list
+or a map, `json` is unpacked.
+"""
+MANY = frozenset({"texts", "many"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +68,8 @@ class Columns:
     def _nested(self, keys: list[str]) -> Column | None:
         shape = self.shapes.get(keys[0])
         for depth, key in enumerate(keys[1:], 1):
-            if shape is not None and shape.kind in (
-                "many",
-                "json",
-            ):  # of each element, of a map, or whatever is there
+            if shape is not None and (shape.kind in MANY or shape.kind == "json"):
+                # Of each element, of a map, or whatever is there.
                 return Column(tuple(keys[:depth]), shape.kind)
             shape = shape.inner.get(key) if shape is not None else None
         return Column(tuple(keys), shape.kind) if shape is not None else None

@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -26,13 +27,19 @@ if TYPE_CHECKING:
 MEMORY = 1 << 30
 """Octets that DuckDB may use."""
 _BATCH = 1024
+_STRETCH = 1 << 22
+"""Rows that are asked at once."""
+_FEW, _SPARSE = 64, 4096
+"""Of so many rows one may be likely for the others to be left out, and for the next stretch to be tried so."""
+_VERY_FEW = 1000
+"""So many rows are read and judged in the time that DuckDB takes to understand a long question."""
 _ROW = "imdswatch row"
 _DEEPEST = 16
 _KINDS: dict[str, Kind] = {
     **dict.fromkeys(("varchar", "uuid", "enum"), "text"),
     **dict.fromkeys(("tinyint", "smallint", "integer", "bigint", "utinyint", "usmallint", "uinteger"), "integer"),
     **dict.fromkeys(("ubigint", "hugeint", "uhugeint", "float", "double", "decimal"), "number"),
-    **dict.fromkeys(("list", "array", "map"), "many"),
+    **dict.fromkeys(("list", "array", "map"), "many"),  # but see `_shape`
     "timestamp with time zone": "time",
     "timestamp": "local time",
     "boolean": "bool",
@@ -120,7 +127,8 @@ class Opened:
             more = "".join(
                 f", {DUCKDB.literal(value)} AS {DUCKDB.name_of(name)}" for name, value in added.items()
             )
-            if table.form == "parquet" and "file_row_number" not in own:
+            self._numbered = table.form == "parquet" and "file_row_number" not in own
+            if self._numbered:
                 source, number = f"{self._file(', file_row_number = true')}", "file_row_number"
                 star = "* EXCLUDE (file_row_number)"
             else:
@@ -165,18 +173,50 @@ class Opened:
         return out
 
     def read(
-        self, names: Sequence[str], ask: Ask, span: tuple[int, int] | None, but: Ask | None = None
+        self,
+        names: Sequence[str],
+        span: tuple[int, int] | None,
+        likely: Ask = ALWAYS,
+        ask: Ask = ALWAYS,
+        but: Ask | None = None,
     ) -> Iterator[tuple[int, str]]:
-        """Yield the rows of the span (first, count) for which `ask` holds, and `but` does not."""
+        """Yield the rows of the span (first, count) for which `likely` and `ask` hold, and `but` does not.
+
+        Where few rows are likely, only these are read of the columns that `likely` does not ask; where they are very
+        few, `ask` is left to the reader.
+        """
         wanted = [name for name in names if name in self.columns.shapes] or list(self.columns.shapes)
         packed = ", ".join(f"{DUCKDB.literal(name)}: {DUCKDB.name_of(name)}" for name in wanted)
-        parts = [condition(ask, DUCKDB)] if ask != ALWAYS else []
-        parts += [f"NOT {condition(but, DUCKDB)}"] if but is not None else []
-        if span is not None:
-            parts.append(f"{self._row} BETWEEN {span[0]} AND {span[0] + span[1] - 1}")
-        query = f"SELECT {self._row}, CAST(to_json({{{packed}}}) AS VARCHAR) FROM {self._source}"
+        record = f"CAST(to_json({{{packed}}}) AS VARCHAR)"
+        # Asked of what the filter lets through: joined with it by AND, DuckDB might ask this first, of every row.
+        asked = f"CASE WHEN {condition(ask, DUCKDB)} THEN {record} END" if ask != ALWAYS else record
+        quick = condition(likely, DUCKDB) + ("" if but is None else f" AND NOT {condition(but, DUCKDB)}")
+        first, count = span or (0, self.rows)
+        # What is no Parquet is read from its beginning by every query.
+        twice = self._numbered and quick != "true"
+        stretch = _STRETCH if twice else max(count, 1)
+        sparse = True  # as far as the stretch before shows
+        for begin in range(first, first + count, stretch):
+            here = f"{self._row} BETWEEN {begin} AND {min(begin + stretch, first + count) - 1} AND {quick}"
+            value = asked
+            if twice and sparse:
+                most = stretch // _FEW
+                found = [number for (number,) in islice(self._found(self._row, here), most + 1)]
+                if not found:
+                    continue
+                if len(found) <= most:
+                    here = f"{self._row} IN ({', '.join(map(str, found))})"
+                    value = asked if len(found) > _VERY_FEW else record
+            let_through = 0
+            for number, text in self._found(f"{self._row}, {value}", here):
+                let_through += 1
+                if text is not None:
+                    yield number, text
+            sparse = let_through <= stretch // _SPARSE
+
+    def _found(self, what: str, where: str) -> Iterator[Any]:
         with _told():
-            cursor = self._connection.execute(f"{query} WHERE {' AND '.join(parts or ['true'])}")
+            cursor = self._connection.execute(f"SELECT {what} FROM {self._source} WHERE {where}")
         while True:
             with _told():
                 rows = cursor.fetchmany(_BATCH)
@@ -190,6 +230,8 @@ def _shape(kind: Any, depth: int) -> Shape:
         return Shape("json")
     if kind.id == "struct":
         return Shape("other", {name: _shape(inner, depth + 1) for name, inner in kind.children})
+    if kind.id == "list" and kind.children[0][1].id == "varchar" and str(kind.children[0][1]) != "JSON":
+        return Shape("texts")
     return Shape(_KINDS.get(kind.id, "other"))
 
 

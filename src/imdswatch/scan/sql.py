@@ -27,7 +27,7 @@ from imdswatch.scan.asks import (
     Odd,
     Relative,
 )
-from imdswatch.scan.columns import Column
+from imdswatch.scan.columns import MANY, Column
 
 _LARGEST = 2**63 - 1
 _SEVERAL = 4  # texts in one column that cost more one by one than as one expression (but for dictionaries)
@@ -35,13 +35,15 @@ _SEVERAL = 4  # texts in one column that cost more one by one than as one expres
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """The words of one engine; `{0}` is the expression of a value, `{1}` a literal."""
+    """The words of one engine; `{0}` is the expression of a value, `{1}` a literal or a length."""
 
     name: str
     text: str
     many: str
     lower: str
     contains: str
+    some: str
+    long: str
     regex: str
     relative: str
     moment: str
@@ -75,7 +77,9 @@ class Dialect:
         """Return the expression of a column's value as text."""
         if column.kind == "text":
             return self.value(column)
-        return (self.many if column.kind in ("many", "other") else self.text).format(self.value(column))
+        return (self.many if column.kind in MANY or column.kind == "other" else self.text).format(
+            self.value(column)
+        )
 
 
 DUCKDB = Dialect(
@@ -84,6 +88,8 @@ DUCKDB = Dialect(
     many="CAST({0} AS VARCHAR)",
     lower="lower({0})",
     contains="contains({0}, {1})",
+    some="len(list_filter({0}, lambda t: contains(lower(t), {1}))) > 0",
+    long="len(list_filter({0}, lambda t: strlen(t) >= {1})) > 0",
     regex="regexp_matches({0}, {1}, 'i')",
     relative="NOT starts_with({0}, '/')",
     moment="to_timestamp({0})",
@@ -95,6 +101,8 @@ SPARK = Dialect(
     many="to_json({0})",
     lower="lower({0})",
     contains="contains({0}, {1})",
+    some="exists({0}, t -> contains(lower(t), {1}))",
+    long="exists({0}, t -> length(t) >= {1})",
     regex="rlike({0}, {1})",
     relative="NOT startswith({0}, '/')",
     moment="timestamp_micros({0})",
@@ -111,12 +119,20 @@ def condition(ask: Ask, dialect: Dialect) -> str:
             return "false"
         case AnyOf(nodes):
             return _joined(" OR ", _together(nodes), dialect)
+        case AllOf((Relative() | Odd() as letter, *rest)):
+            return _first(condition(letter, dialect), _joined(" AND ", rest, dialect))
         case AllOf(nodes):
             return _joined(" AND ", nodes, dialect)
         case Has(column):
             return f"{dialect.value(column)} IS NOT NULL"
         case Lacks(column):
             return f"{dialect.value(column)} IS NULL"
+        case Holds(column, text) if column.kind == "texts":
+            # The length first: it leaves out nearly all names of headers, before they are written in lower case.
+            value = dialect.value(column)
+            return _first(
+                dialect.long.format(value, len(text)), dialect.some.format(value, dialect.literal(text))
+            )
         case Holds(column, text):
             value = dialect.texts(column)
             if text.lower() != text.upper():
@@ -125,7 +141,7 @@ def condition(ask: Ask, dialect: Dialect) -> str:
         case Found(column, pattern, needs):
             flag = "" if dialect.name == "duckdb" else "(?i)"
             found = dialect.regex.format(dialect.texts(column), dialect.literal(flag + pattern))
-            return f"({condition(Holds(column, needs), dialect)} AND {found})" if needs else found
+            return _first(condition(Holds(column, needs), dialect), found) if needs else found
         case Relative(column):
             return dialect.relative.format(dialect.texts(column))
         case Odd(column):
@@ -137,6 +153,11 @@ def condition(ask: Ask, dialect: Dialect) -> str:
         case Between():
             return _between(ask, dialect)
     raise AssertionError(ask)
+
+
+def _first(quick: str, then: str) -> str:
+    """Ask a second thing only where a first holds: what AND joins, DuckDB asks in any order, to find a good one."""
+    return f"CASE WHEN {quick} THEN {then} ELSE false END"
 
 
 def _together(nodes: Iterable[Ask]) -> list[Ask]:

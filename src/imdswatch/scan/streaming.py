@@ -55,7 +55,7 @@ def findings_of(frame: DataFrame, options: Options, write: Write) -> DataFrame:
     conditions = [(rule.slug, rule.condition) for rule in look.used]
     schemas = [options.schemas[options.schema]] if options.schema else list(options.schemas.values())
     made = plan(conditions, schemas, columns, options.window, True)
-    wanted = condition(AllOf((made.known, made.wanted)), SPARK)
+    wanted = condition(AllOf((made.known, made.likely, made.wanted)), SPARK)
     # What no schema is certain of is judged as it is: a stream has no search of raw text.
     unknown = (
         "false" if made.known == ALWAYS else f"NOT coalesce({condition(AnyOf((made.known,)), SPARK)}, false)"
@@ -98,4 +98,4 @@ def _shape(kind: Any) -> Shape:
         return Shape("number") if kind.startswith("decimal") else Shape(_KINDS.get(kind, "bool"))
     if kind["type"] == "struct":
         return Shape("other", {field["name"]: _shape(field["type"]) for field in kind["fields"]})
-    return Shape("many")
+    return Shape("texts" if kind["type"] == "array" and kind["elementType"] == "string" else "many")

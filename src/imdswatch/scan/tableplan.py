@@ -7,7 +7,7 @@ predicate. Site and suppression have no part in it: what they mute is counted, n
 
 - ADDRESS: an address as text contains its own spelling, or that of the IPv6 forms that mean the same.
 - HOST: those, and the decimal, hex and octal forms, as patterns.
-- URL, PATH: every segment of the rule's text, without case, or a letter that is percent-encoded.
+- URL, PATH: every segment of the rule's text, without case, each character as it is or percent-encoded.
 - TEXT: every run of ASCII characters of the rule's text.
 - what a schema computes (a map, base64, a difference of two numbers): the column has a value.
 
@@ -19,6 +19,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from itertools import chain
 
@@ -31,7 +32,6 @@ from imdswatch.rule import And, Cidr, Exists, Match, Node, Not, Null, Number, Or
 from imdswatch.scan.asks import (
     ALWAYS,
     NEVER,
-    AllOf,
     Among,
     Ask,
     Between,
@@ -45,7 +45,7 @@ from imdswatch.scan.asks import (
     any_of,
     guard,
 )  # fmt: skip
-from imdswatch.scan.columns import Column, Columns
+from imdswatch.scan.columns import MANY, Column, Columns
 from imdswatch.scan.judging import Window
 from imdswatch.scan.patterns import address_in_url
 from imdswatch.scan.predicate import value_check
@@ -69,8 +69,6 @@ _DERIVED_FROM = {
 _RUN = re.compile(r"[ -~]+")
 _RUN_IN_MANY = re.compile(r"[A-Za-z0-9_.:\-]+")  # what no way of printing a list or a map as text escapes
 _SEGMENT = re.compile(r"[A-Za-z0-9_.\-]+")
-_ENCODED = r"%(?:25)?(?:2[de]|3[0-9]|4[1-9a-f]|5[0-9af]|6[1-9a-f]|7[0-9a])"
-"""A letter or digit that is percent-encoded, once or twice; nobody needs to (RFC 3986 2.3)."""
 _ENCODED_HOST = r"^(?:[a-z][a-z0-9+.\-]*://)?[^/]*%"
 _WIDE = r"[\x{FF10}-\x{FF19}]|[0-9a-f][\x{FF0E}\x{3002}\x{FF61}][0-9]"
 """Digits and dots that URL libraries map to those of ASCII in a host (UTS 46)."""
@@ -83,12 +81,14 @@ _TOO_LATE = 253402300800.0  # 1 January 10000: what is later is no time, see lay
 class Plan:
     """What to ask of one table.
 
-    `known` holds for rows whose schema is certain; only of those `wanted` is asked, every other row is searched as
-    text. `names` are the columns that the schemas look into, `renamed` the names that the schemas know them by.
-    `unasked` names the rules for which no question exists: every row is read.
+    `known` holds for rows whose schema is certain; only of those is more asked, every other row is searched as text.
+    `likely` is quick to ask and holds wherever `wanted` holds at a time that is asked for. `names` are the columns that
+    the schemas look into, `renamed` the names that the schemas know them by. `unasked` names the rules for which no
+    question exists: every row is read.
     """
 
     known: Ask = NEVER
+    likely: Ask = NEVER
     wanted: Ask = NEVER
     names: tuple[str, ...] = ()
     renamed: dict[str, Column] = field(default_factory=dict)
@@ -114,9 +114,8 @@ def plan(
     timely = any_of(_timely(schema, columns, window, utc) for schema in fitting)
     return Plan(
         known=any_of(known[schema.name] for schema in fitting),
-        wanted=NEVER
-        if asked == NEVER
-        else AllOf((timely, guard(asked), asked)),  # in this order, so not `all_of`
+        likely=all_of((timely, guard(asked))) if asked != NEVER else NEVER,
+        wanted=asked,
         names=tuple(dict.fromkeys(column.path[0] for path in paths for column in columns.find(path))),
         renamed=columns.renamed(paths),
         unasked=tuple(slug for slug, ask in wanted.items() if ask == ALWAYS),
@@ -161,7 +160,10 @@ def _present(path: str, schema: Schema, columns: Columns) -> Ask:
 
 def _whole(column: Column, path: str) -> bool:
     """Say whether a column is all that a path asks for, rather than a list or an object to look for it in."""
-    return column.kind not in ("many", "json") or column.path in ((path,), tuple(path.split(".")))
+    return not (column.kind in MANY or column.kind == "json") or column.path in (
+        (path,),
+        tuple(path.split(".")),
+    )
 
 
 def _timely(schema: Schema, columns: Columns, window: Window, utc: bool) -> Ask:
@@ -315,7 +317,7 @@ def _texts(parts: Iterable[object]) -> Callable[[Column], Ask]:
     texts = [part for part in parts if isinstance(part, str)]
 
     def asked(column: Column) -> Ask:
-        run = _RUN_IN_MANY if column.kind == "many" else _RUN
+        run = _RUN_IN_MANY if column.kind in MANY else _RUN
         found = [piece.lower() for text in texts for piece in run.findall(text)]
         return (
             all_of((Has(column), *(Holds(column, piece) for piece in found)))
@@ -405,8 +407,31 @@ def _in_host_of_url(asked: Callable[[Column], Ask]) -> Callable[[Column], Ask]:
 
 def _in_path(pieces: Sequence[str]) -> Callable[[Column], Ask]:
     def asked(column: Column) -> Ask:
-        if column.kind == "many":
+        if column.kind in MANY:
             return Has(column)
-        return any_of((all_of(Holds(column, piece) for piece in pieces), Found(column, _ENCODED, "%")))
+        return all_of(Found(column, _spelled(piece), weight=len(piece)) for piece in pieces)
 
     return asked
+
+
+def _spelled(piece: str) -> str:
+    """Return a pattern for a piece of a path, each character as it is or percent-encoded, once or twice.
+
+    One search for all spellings costs what the search for the plain one costs.
+    """
+    return "".join(map(_character, piece))
+
+
+@cache
+def _character(char: str) -> str:
+    codes = {f"{ord(case):02x}" for case in (char.lower(), char.upper())}
+    high, low = ("".join(sorted({code[place] for code in codes})) for place in (0, 1))
+    return f"(?:{re.escape(char)}|%(?:25)?{_digit(high)}{_digit(low)})"
+
+
+def _digit(some: str) -> str:
+    """Return a pattern for a digit of percent-encoding, one of some, which may be encoded itself: `%6%64` is an m."""
+    letters = "".join(f"{ord(digit) - ord('a') + 1:x}" for digit in some if digit.isalpha())
+    numbers = "".join(digit for digit in some if digit.isdigit())
+    again = [f"3[{numbers}]"] * bool(numbers) + [f"[46][{letters}]"] * bool(letters)
+    return f"(?:[{some}]|%(?:{'|'.join(again)}))"

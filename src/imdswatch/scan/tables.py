@@ -139,12 +139,14 @@ class TableScan:
 
     def _rows(self, opened: Opened, made: Plan, span: Span) -> Iterator[tuple[int, str]]:
         if made.known != NEVER and made.wanted != NEVER:
-            yield from opened.read(made.names, AllOf((made.known, made.wanted)), span)
+            yield from opened.read(made.names, span, AllOf((made.known, made.likely)), made.wanted)
         if made.known == ALWAYS:
             return
-        prefilter = self._search.text()
-        whole = prefilter.everything or bool(prefilter.blind)
-        for row, text in opened.read((), ALWAYS, span, None if made.known == NEVER else made.known):
+        prefilter = whole = None  # compiled only where there is such a row
+        for row, text in opened.read((), span, but=None if made.known == NEVER else made.known):
+            if prefilter is None:
+                prefilter = self._search.text()
+                whole = prefilter.everything or bool(prefilter.blind)
             if whole or prefilter.touches(text.encode()):
                 yield row, text
 
@@ -176,7 +178,7 @@ def first_records(table: Table, schemas: Schemas, most: int) -> Iterator[bytes]:
     opened = Engine().open(table, values_in(table.name))
     try:
         renamed = plan((), schemas.values(), opened.columns, Window(), True).renamed
-        for _, text in opened.read((), ALWAYS, (0, most)):
+        for _, text in opened.read((), (0, most)):
             yield orjson.dumps(_record(text, renamed))
     finally:
         opened.close()
