@@ -159,6 +159,6 @@ def _copied(packets: Packets, start: int, stop: int, source: int) -> Packets:
         first,
         [place - base for place in packets.starts[start:stop]],
         [packets.end(index) - base for index in range(start, stop)],
-        packets.interfaces[start:stop],
+        packets.interfaces[start:stop] if len(packets.interfaces) > 1 else packets.interfaces,
         list(range(first, first + stop - start)),
     )

@@ -44,7 +44,8 @@ class Packets:
     """Packets number `first`, `first` + 1, … of a capture; `octets[starts[i]:end(i)]` is what was kept of one.
 
     `ends` may be empty: then each packet ends `gap` octets before the next one begins, and the last one at `stop`.
-    Where captures were merged, `numbers` says what each packet is called instead.
+    `interfaces` has that of each packet, or only one: that of them all. Where captures were merged, `numbers` says what
+    each packet is called instead.
     """
 
     octets: bytearray
@@ -65,9 +66,13 @@ class Packets:
             return self.ends[index]
         return self.starts[index + 1] - self.gap if index + 1 < len(self.starts) else self.stop
 
+    def interface(self, index: int) -> Interface:
+        """Return where a packet was captured."""
+        return self.interfaces[index if len(self.interfaces) > 1 else 0]
+
     def frame(self, index: int) -> Frame:
         """Return one packet as a value of its own."""
-        start, interface = self.starts[index], self.interfaces[index]
+        start, interface = self.starts[index], self.interface(index)
         when, length = interface.when(self.octets, start)
         data = bytes(self.octets[start : self.end(index)])
         number = self.numbers[index] if self.numbers else self.first + index
@@ -75,7 +80,7 @@ class Packets:
 
     def when(self, index: int) -> float | None:
         """Return when a packet was captured."""
-        return self.interfaces[index].when(self.octets, self.starts[index])[0]
+        return self.interface(index).when(self.octets, self.starts[index])[0]
 
 
 @dataclass(frozen=True, slots=True)

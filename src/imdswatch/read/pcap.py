@@ -59,8 +59,8 @@ class Pcap:
         if at > end:
             at = starts.pop() - header
         into.stop, into.gap = at, header
-        into.interfaces += [self._interface] * (len(starts) - before)
         if len(starts) > before:
+            into.interfaces[:] = (self._interface,)
             self._last = self._record(octets, starts[-1] - header)[0]
         return Walked(at, damage=damage)
 

@@ -200,7 +200,7 @@ class Ring:
             first,
             starts.tolist(),
             ends.tolist(),
-            [one] * len(headers) if same else [self._interface(some) for some in distance],
+            [one] if same else [self._interface(some) for some in distance],
             tags=tags or [0] * len(headers),
         )
 

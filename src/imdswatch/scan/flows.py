@@ -145,8 +145,7 @@ def _holders(ends: list[int], starts: Ints) -> Bools:
 
 
 def _by_link(packets: Packets) -> list[tuple[int, Ints | None]]:
-    interfaces = set(packets.interfaces)
-    if len({interface.linktype for interface in interfaces}) == 1:
+    if len({interface.linktype for interface in set(packets.interfaces)}) == 1:
         return [(packets.interfaces[0].linktype, None)]
     types = np.fromiter((interface.linktype for interface in packets.interfaces), np.int64, len(packets))
     return [(int(linktype), np.flatnonzero(types == linktype)) for linktype in np.unique(types)]

@@ -24,6 +24,9 @@ _LONGEST = 64 << 10  # octets of a head that are joined
 _WORK = 50_000  # segments that are looked through for pieces, for each buffer; a capture made of pieces is read in full
 _STARTS = frozenset(int.from_bytes((name + " ").encode()[:4]) for name in halves.METHODS)
 _BLANK_LINE = 0x0D0A0D0A
+_IS_BLANK, _IS_CAPITAL = 1, 2
+_KINDS = np.zeros(256, np.uint8)
+_KINDS[[0x20, 0x09]], _KINDS[0x41:0x5B] = _IS_BLANK, _IS_CAPITAL
 
 
 class Flows:
@@ -104,31 +107,34 @@ class Requests:
 
     def mark(self, held: Held, sign: Bools) -> None:
         """Look at each segment of a buffer that came; `sign` says which packets hold a sign of a request."""
-        found, octets = held.found, held.packets.octets
+        found, octets, search = held.found, held.packets.octets, self.search
         held.directions = found.keys[found.tcp] ^ found.sides
         signs = sign[found.tcp]
-        self._asking.add(held.directions[signs].tolist())
+        asking = np.flatnonzero(signs)
+        self._asking.add(held.directions[asking].tolist())
+        places = zip(found.starts[asking].tolist(), found.ends[asking].tolist(), strict=True)
+        rare = search.rare([bytes(octets[start:end]) for start, end in places])
+        for row in self._doubtful(held, signs):
+            segment = held.segment(row)
+            if halves.within(segment):
+                held.pieces.append(row)
+            if signs[row] and (opened := halves.opened(segment)) >= 0:
+                held.opened.append((row, opened))
+        self._take(held, asking[sorted(rare)].tolist())
+
+    def _doubtful(self, held: Held, signs: Bools) -> list[int]:
+        """Return the segments that may hold a piece: all that may, but for most requests that are whole."""
+        found, octets = held.found, held.packets.octets
         small = found.ends - found.starts <= halves.TINY
-        rows = np.flatnonzero(signs | small | _rests(np.frombuffer(octets, np.uint8), found.starts))
-        starts, ends = found.starts[rows], found.ends[rows]
+        rests = _rests(np.frombuffer(octets, np.uint8), found.starts, ~(signs | small))
+        rows = np.flatnonzero(signs | small | rests)
         words = np.ndarray((len(octets) - 3,), ">u4", octets, 0, (1,))
-        last = words[ends - 4]
-        ended = (last == _BLANK_LINE) | (last & 0xFFFF == 0x0A0A)
-        rare, search = [], self.search
-        for row, start, end, begin, is_ended, is_sign, is_cut, is_small in zip(
-            rows.tolist(), starts.tolist(), ends.tolist(), words[starts].tolist(), ended.tolist(),
-            signs[rows].tolist(), found.cut[rows].tolist(), small[rows].tolist(), strict=True,
-        ):  # fmt: skip
-            segment = bytes(octets[start:end])
-            if is_sign and search.rare(segment):
-                rare.append(row)
-            # What begins with a method and ends with an empty line is whole: most requests.
-            elif not is_cut and (is_small or not is_ended or begin not in _STARTS):
-                if halves.within(segment):
-                    held.pieces.append(row)
-                if is_sign and (opened := halves.opened(segment)) >= 0:
-                    held.opened.append((row, opened))
-        self._take(held, rare)
+        first, last = words[found.starts[rows]], words[found.ends[rows] - 4]
+        # What begins with a method and ends with an empty line is whole.
+        whole = ((last == _BLANK_LINE) | (last & 0xFFFF == 0x0A0A)) & ~small[rows]
+        whole[whole] = [begin in _STARTS for begin in first[whole].tolist()]
+        out: list[int] = rows[~(whole | found.cut[rows])].tolist()
+        return out
 
     def settle(self, held: Held, later: Sequence[Held]) -> None:
         """Join the pieces of a buffer with what came later, and see what came twice."""
@@ -191,14 +197,14 @@ class Requests:
         self._take(held, again)
 
 
-def _rests(octets: Bytes, starts: Ints) -> Bools:
-    """Say which segments begin with a blank, or with capitals and a blank: a method, or the rest of one."""
+def _rests(octets: Bytes, starts: Ints, among: Bools) -> Bools:
+    """Say which of some segments begin with a blank, or with capitals and a blank: a method, or the rest of one."""
     out = np.zeros(len(starts), np.bool_)
-    under_way = np.arange(len(starts))
+    under_way = np.flatnonzero(among)
     for position in range(halves.LONGEST_REST + 1):
-        octet = octets[starts[under_way] + position]
-        out[under_way[(octet == 0x20) | (octet == 0x09)]] = True
-        under_way = under_way[(octet >= 0x41) & (octet <= 0x5A)]
+        kind = _KINDS[octets[starts[under_way] + position]]
+        out[under_way[kind == _IS_BLANK]] = True
+        under_way = under_way[kind == _IS_CAPITAL]
         if not len(under_way):
             break
     return out

@@ -103,18 +103,21 @@ class Search:
         """Say whether a word is all that was wanted."""
         return not self._texts[number]
 
-    def rare(self, request: bytes) -> bool:
-        """Say whether a segment with a request may hold a rare spelling of what is wanted."""
-        unusual = b"%" in request or b".." in request or b"\xef" in request or b"\xe3" in request
-        if unusual and self._rare.search(request) is not None:
-            return True
-        if _numeric_host(request.lower()) or (b"://" in request and _NUMERIC_URL.search(request) is not None):
-            return self._hosts.search(request) is not None
-        return False
+    def rare(self, requests: Sequence[bytes]) -> set[int]:
+        """Return which of these segments with requests may hold a rare spelling of what is wanted."""
+        together = b"\n".join(requests)  # most often it stands in none of them, which one look says
+        found = set[int]()
+        if _escaped(together):
+            escaped = (index for index, one in enumerate(requests) if _escaped(one))
+            found.update(index for index in escaped if self._rare.search(requests[index]) is not None)
+        if _numeric(together):
+            numeric = (index for index, one in enumerate(requests) if _numeric(one))
+            found.update(index for index in numeric if self._hosts.search(requests[index]) is not None)
+        return found
 
     @cached_property
     def _rare(self) -> re.Pattern[bytes]:
-        """The rare spellings: one of the octets that `rare` looks for first stands in each."""
+        """The rare spellings: one of the octets that `_escaped` looks for stands in each."""
         return re.compile(_either(self._wanted.rare) if self._wanted.rare else rb"(?!)", re.IGNORECASE)
 
     @cached_property
@@ -125,17 +128,24 @@ class Search:
         """Say whether octets that several packets carried hold what is wanted, of whatever host."""
         found, signs, _ = self(octets)
         return any(self.confirms(number, octets) for _, number in tuple(found)) or (
-            bool(signs) and self.rare(octets)
+            bool(signs) and bool(self.rare([octets]))
         )
 
 
-def _numeric_host(request: bytes) -> bool:
-    """Say whether a Host header names a number; the request is in small letters."""
-    place = request.find(b"\nhost")
+def _escaped(request: bytes) -> bool:
+    return b"%" in request or b".." in request or b"\xef" in request or b"\xe3" in request
+
+
+def _numeric(request: bytes) -> bool:
+    """Say whether a host is a number, in a URL or in a Host header."""
+    if b"://" in request and _NUMERIC_URL.search(request) is not None:
+        return True
+    small = request.lower()
+    place = small.find(b"\nhost")
     while place >= 0:
-        if request[place + 5 : place + 40].lstrip(b" \t:")[:1] in _NUMBERS:
+        if small[place + 5 : place + 40].lstrip(b" \t:")[:1] in _NUMBERS:
             return True
-        place = request.find(b"\nhost", place + 5)
+        place = small.find(b"\nhost", place + 5)
     return False
 
 

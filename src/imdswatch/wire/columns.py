@@ -48,6 +48,7 @@ _TUNNELS, _VXLAN, _GENEVE = _table(*tunnels.UDP_PORTS), _table(4789, 8472), 6081
 _ERSPAN, _ERSPAN3, _WCCP = 0x88BE, 0x22EB, 0x883E
 _ROUNDS = 12  # layers around a packet that are followed; more is odd
 _DHCP = _table(67, 68, 546, 547)
+_TOLD_OR_TUNNELS = _DHCP | _TUNNELS
 _ICMP_TOLD = _table(3, 4, 5, 11, 12, size=256)  # errors and redirects
 _ICMP6_TOLD = _table(1, 2, 3, 4, 134, 137, size=256)  # errors, router advertisements, redirects
 
@@ -167,7 +168,9 @@ class _Walk:
         begin = start + (34 + size)
         source, target = field(">u2", 34), field(">u2", 36)
         tcp = (protocol == _TCP) & (size >= 20) & (begin <= stop)
-        udp = (protocol == _UDP) & (start + 42 <= stop) & ~(_DHCP[source] | _DHCP[target] | _TUNNELS[target])
+        udp = (protocol == _UDP) & (start + 42 <= stop)
+        datagrams = np.flatnonzero(udp)
+        udp[datagrams] = ~(_DHCP[source[datagrams]] | _TOLD_OR_TUNNELS[target[datagrams]])
         fine = (field(">u4", 12) & 0xFFFFFF00 == 0x08004500) & (field(">u2", 20) & 0x3FFF == 0)
         tcp &= fine
         udp &= fine
