@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +24,7 @@ from imdswatch.site import Site
 from imdswatch.watch.follow import FINISHED, GRACE, MISSING, PATIENCE, Follow
 from imdswatch.watch.judgement import Judgement
 from imdswatch.watch.library import Library, related
+from imdswatch.watch.pieces import Pieces
 from watch_soak import ZEEK, compress
 from watching import squid
 
@@ -70,27 +72,32 @@ class Followed:
         self.now += seconds
         while quiet < rounds:
             self.now += 1.1
-            outcome = Outcome(Incidents())
-            self.feed.read(outcome)
-            self.skipped += outcome.skipped
+            outcome = self.round()
             for key, incident in outcome.incidents.items():
                 out[key[0]] = out.get(key[0], 0) + incident.count
             quiet = 0 if outcome.lines else quiet + 1
-            for number, one in self.library.changes().items():
-                if one is None:
-                    self.kept.pop(number, None)
-                else:
-                    self.kept[number] = one
-            self.library.kept()
         found = [
             int(victim.rpartition(".")[2]) for victim, count in out.items() if victim for _ in range(count)
         ]
         return sorted(found)
 
-    def restart(self) -> None:
+    def round(self) -> Outcome:
+        """Read what is there, and keep how far that was."""
+        outcome = Outcome(Incidents())
+        self.feed.read(outcome)
+        self.skipped += outcome.skipped
+        for number, one in self.library.changes().items():
+            if one is None:
+                self.kept.pop(number, None)
+            else:
+                self.kept[number] = one
+        self.library.kept()
+        return outcome
+
+    def restart(self, *, from_start: bool = False) -> None:
         """End as `kill -9` does, and begin with what was kept."""
         self.feed.close()
-        self._start(False)
+        self._start(from_start)
 
     @property
     def reasons(self) -> list[str]:
@@ -400,3 +407,64 @@ def test_a_state_that_was_lost_means_reading_from_the_start(log: Path) -> None:
     followed.library = Library({}, forgotten=True)
     followed.feed = Follow(str(log), followed.library, judgement(), clock=lambda: followed.now)
     assert followed.read() == [1]
+
+
+def test_what_a_log_is_known_by_is_what_was_judged(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    followed, judge = Followed(log), Pieces.judge
+
+    def and_truncate(self: Pieces, *arguments: Any, **named: Any) -> None:
+        judge(self, *arguments, **named)
+        monkeypatch.undo()
+        shutil.copyfile(log, log.with_name("access.log.1"))
+        os.truncate(log, 0)
+
+    monkeypatch.setattr(Pieces, "judge", and_truncate)
+    log.write_bytes(lines(1, 2))
+    assert followed.read() == [1, 2]
+    add(log, lines(3, 4, 5))
+    followed.restart()
+    assert followed.read() == [3, 4, 5]
+
+
+def test_a_copy_of_what_still_grows_does_not_end_its_last_line(log: Path) -> None:
+    followed = Followed(log)
+    log.write_bytes(lines(1) + lines(2)[:50])
+    assert followed.read() == [1]
+    shutil.copyfile(log, log.with_name("access.log.1"))
+    assert followed.read(GRACE + 1) == []
+    add(log, lines(2)[50:])
+    assert followed.read() == [2]
+
+
+def test_a_compressed_file_that_is_still_being_written_is_waited_for(log: Path) -> None:
+    followed = Followed(log.parent)
+    packed = gzip.compress(lines(1, 2, 3))
+    log.with_name("access.log.1.gz").write_bytes(packed[:40])
+    assert followed.read(5.0) == []
+    assert followed.reasons == []
+    log.with_name("access.log.1.gz").write_bytes(packed)
+    assert followed.read(5.0) == [1, 2, 3]
+    assert followed.reasons == []
+
+
+def test_a_compressed_file_that_stays_cut_short_is_told(log: Path) -> None:
+    followed = Followed(log.parent)
+    packed = gzip.compress(lines(*range(1, 100)))
+    log.with_name("access.log.1.gz").write_bytes(packed[: len(packed) // 2])
+    seen = followed.read(5.0)
+    seen += followed.read(FINISHED + 1)
+    assert 1 in seen
+    assert len(seen) == len(set(seen))
+    assert followed.reasons == ["gzip data is cut short"]
+
+
+def test_a_path_is_told_to_be_empty_only_where_it_stays_so(log: Path) -> None:
+    followed = Followed(log)
+    log.write_bytes(lines(1))
+    assert followed.read() == [1]
+    followed.skipped.clear()
+    os.rename(log, log.with_name("access.log.1"))
+    followed.read()
+    assert followed.reasons == []
+    followed.read(MISSING + 1)
+    assert followed.reasons == ["does not exist (any more)"]

@@ -52,6 +52,9 @@ class PassedOver(Ignored):
     """A folder that was not looked into, because its name says that nothing in it is asked for."""
 
 
+GONE = "does not exist (any more)"
+"""Why a file cannot be read that is not there."""
+
 Outside = Callable[[str], bool]
 """Says of a folder met on the way that nothing in it is asked for."""
 
@@ -64,7 +67,7 @@ def display(path: str | bytes) -> str:
 def why(error: OSError) -> str:
     """Return the reason an `OSError` gives, in our words and without a path."""
     if isinstance(error, FileNotFoundError):
-        return "does not exist (any more)"
+        return GONE
     return (error.strerror or type(error).__name__).lower()
 
 

@@ -26,7 +26,7 @@ from imdswatch.finding import Skipped
 from imdswatch.read.content import HEAD as ENOUGH
 from imdswatch.read.content import recognise
 from imdswatch.read.records import looks_multiline_json
-from imdswatch.read.sources import Source, display, walk, why
+from imdswatch.read.sources import GONE, Source, display, walk, why
 from imdswatch.scan.aggregate import Incidents
 from imdswatch.scan.text import Outcome
 from imdswatch.watch.feed import Counts
@@ -34,7 +34,7 @@ from imdswatch.watch.judgement import Judgement, Take
 from imdswatch.watch.library import HEAD, Identity, Library, related, stem
 from imdswatch.watch.packed import Packed
 from imdswatch.watch.pieces import Tally
-from imdswatch.watch.tails import ROOM, Came, Tail, carries, last_line_end
+from imdswatch.watch.tails import ROOM, Came, Tail, edges_of, last_line_end
 
 EVERY = 1.0
 """Seconds between two looks for new files."""
@@ -43,7 +43,7 @@ GRACE = 5.0
 PATIENCE = 600.0
 """Seconds after which the last line of any file that no longer grows counts without a line feed."""
 SETTLED = 2.0
-"""Seconds for which a compressed file must not change before it is read."""
+"""Seconds for which a compressed file must not change before it is read; one that is cut short waits for the next."""
 FINISHED = 60.0
 """The same for captures and archives: who writes one may be silent for long."""
 MISSING = 30.0
@@ -108,9 +108,12 @@ class Follow:
         self._queue: deque[Identity] = deque()
         self._packed: dict[Identity, Packed] = {}
         self._resting: dict[Identity, tuple[int, int]] = {}  # nothing to do until they change
-        self._settling: dict[Identity, tuple[tuple[int, int], float]] = {}
+        self._settling: dict[
+            Identity, tuple[tuple[int, int], float, float]
+        ] = {}  # seen, since, how long to wait
         self._missing: dict[int, float] = {}
         self._told: set[tuple[str, str]] = set()
+        self._away = float("-inf") if since is None else clock()  # since when there is nothing at the path
         self._next = float("-inf")
         self._tally = Tally()
         judgement.watchers.append(self._look_back)
@@ -134,7 +137,7 @@ class Follow:
         """Return what was read, and how much is there unread, partial lines included."""
         lag = sum(max(0, tail.size - tail.content.offset) for tail in self._tails.values())
         lag += sum(packed.seen[0] for packed in self._packed.values())
-        lag += sum(seen[0] for seen, _ in self._settling.values())
+        lag += sum(seen[0] for seen, _, _ in self._settling.values())
         return Counts(
             records=self._records,
             bytes=self._bytes,
@@ -166,7 +169,10 @@ class Follow:
             if not packed.read(outcome):
                 packed.close()
                 del self._packed[identity]
-                self._resting[identity] = packed.seen
+                if packed.again:
+                    self._settling[identity] = packed.seen, now, FINISHED if packed.cut else SETTLED
+                else:
+                    self._resting[identity] = packed.seen
         # A copy can be known only by what was read of its original: so what is there is read first.
         if now >= self._next:
             self._look(outcome, now)
@@ -189,26 +195,31 @@ class Follow:
             if came is Came.NOTHING and final and rotated:
                 self._library.ended(content)
                 self._drop(tail)
+                self._resting[tail.identity] = tail.seen
         except OSError as error:
             self._tell(outcome, content.name, f"cannot be read: {why(error)}")
             self._drop(tail)
+            self._resting[tail.identity] = tail.seen
             return
         if came is Came.OTHER:
-            self._library.orphaned(content)
+            if tail.met or content.offset:
+                self._library.orphaned(content)
+            else:
+                self._library.discard(content)  # truncated between its discovery and the first reading
             if tail.lost:
                 self._missing[content.number] = now
-            tail.restart(self._library.new(content.path, tail.identity))
+            self._drop(tail)
+            self._next = now  # `_meet` says what it is now
 
     def _drop(self, tail: Tail) -> None:
         tail.close()
         del self._tails[tail.identity]
         self._queue.remove(tail.identity)
-        self._resting[tail.identity] = tail.seen
 
     def _look(self, outcome: Outcome, now: float) -> None:
         """Look for files that are new, or other than they were."""
         began = self._clock()
-        files = list(self._files(outcome))
+        files = list(self._files(outcome, now))
         self._next = now + max(EVERY, _DEAREST * (self._clock() - began))
         places = {found.path: found.identity for found in files}
         met = set(places.values())
@@ -223,15 +234,23 @@ class Follow:
                 break
             try:
                 self._meet(found, outcome, now)
+            except FileNotFoundError:
+                pass  # renamed or removed since it was listed: `_miss` knows what was in it
             except OSError as error:
                 self._tell(outcome, display(found.path), why(error))
         for held in (self._resting, self._settling):
             for identity in held.keys() - met:
                 del held[identity]
+        growing: set[int] = set()
         for tail in self._tails.values():
             path = tail.content.path
             moved = places.get(path) != tail.identity or _origin(path) in places.keys() - {path}
             tail.rotated = None if not moved else now if tail.rotated is None else tail.rotated
+            if not moved:
+                growing.add(tail.content.number)
+        for tail in self._tails.values():
+            if tail.content.number in growing:
+                tail.rotated = None  # a copy of what still grows ends anywhere
         self._miss(outcome, now, met)
         self._past = self._past and not whole
 
@@ -241,18 +260,26 @@ class Follow:
         read.sort(key=lambda tail: tail.grown)
         for tail in read[: _OPEN // 2]:
             self._drop(tail)
+            self._resting[tail.identity] = tail.seen
         return bool(read)
 
-    def _files(self, outcome: Outcome) -> Iterator[Found]:
+    def _files(self, outcome: Outcome, now: float) -> Iterator[Found]:
         """Yield the files under the path, or the file and what rotation may have made of it."""
         folder = os.path.isdir(self._path)
+        there = True
         for one in walk([self._path]):
-            if isinstance(one, Skipped):
+            if isinstance(one, Skipped) and one.reason == GONE:
+                there = there and one.source != self.name
+            elif isinstance(one, Skipped):
                 self._tell(outcome, one.source, one.reason)
             elif isinstance(one, Source) and one.mtime is None:
                 self._tell(outcome, one.name, "is a pipe, which cannot be followed; `scan -` reads it")
             elif isinstance(one, Source) and one.path is not None:
                 yield from self._found(one.path, beside=False)
+        if there:
+            self._away = now
+        elif now - self._away >= MISSING:
+            self._tell(outcome, self.name, GONE)
         if folder:
             return
         where, base = os.path.split(self._path)
@@ -276,7 +303,7 @@ class Follow:
             return
         if not found.size:
             held = self._library.in_file(identity)
-            if held is not None and held.offset:
+            if held is not None:
                 self._library.orphaned(held)
             return
         before = self._library.was_read(identity)
@@ -285,13 +312,15 @@ class Follow:
             return
         fd = os.open(found.path, _OPENING)
         try:
-            head = os.pread(fd, ENOUGH, 0)
+            status, head = os.fstat(fd), os.pread(fd, ENOUGH, 0)
+            if (status.st_dev, status.st_ino) != identity or not head:
+                return  # rotated since it was listed
             content = recognise(head)
             if content.kind == "text" and not looks_multiline_json(head):
                 fd = self._plain(fd, head, found)
                 if fd < 0:
                     self._read(self._tails[identity], outcome, now, HEAD)  # so that a copy of it is known
-            elif content.kind in ("unread", "binary", "empty"):
+            elif content.kind in ("unread", "binary"):
                 self._resting[identity] = found.seen
                 if content.kind == "unread" or found.path == self._path:
                     self._tell(outcome, display(found.path), f"is {content.what}")
@@ -305,29 +334,29 @@ class Follow:
         """Follow a text file if there is something to read in it; return the descriptor if it is not needed."""
         library = self._library
         content = library.in_file(found.identity)
-        if (
-            content is not None
-            and content.offset
-            and not (found.size >= content.offset and carries(fd, content))
-        ):
+        if content is not None and edges_of(fd, content) is None:
             library.orphaned(content)
             content = None
         if content is None:
-            for one in library.beginning_with(head[:HEAD], found.path):
-                if found.size < one.offset:
-                    self._resting[found.identity] = (
-                        found.seen
-                    )  # an older copy, or one that is still being made
-                    return fd
-                if carries(fd, one):
-                    library.carried_by(one, found.identity)
-                    content = one
-                    break
+            known = library.beginning_with(head[:HEAD], found.path)
+            size = os.fstat(
+                fd
+            ).st_size  # of a copy that is still being made this is less than was read of its original
+            content = next((one for one in known if edges_of(fd, one) is not None), None)
+            if content is not None:
+                library.carried_by(content, found.identity)
+            elif any(size < one.offset for one in known) or self._is_being_copied(head, found.path):
+                self._resting[found.identity] = found.seen  # an older copy, or one that is still being made
+                return fd
+            elif os.fstat(fd).st_size != len(head) < HEAD:
+                self._next = float("-inf")  # it grew meanwhile, and may be known by more of it
+                return fd
         if content is None:
             if found.beside and (self._past or found.mtime < self._since):
                 self._resting[found.identity] = found.seen
                 return fd
             content = library.new(found.path, found.identity)
+            library.begins(content, head)
             if self._past:
                 content.muted = last_line_end(fd, found.size)
         if content.ended and found.size == content.offset:
@@ -338,6 +367,13 @@ class Follow:
         self._missing.pop(content.number, None)
         return -1
 
+    def _is_being_copied(self, head: bytes, path: str) -> bool:
+        """Say whether all that a file holds is the beginning of a log that is read, and too short to be known by it."""
+        return len(head) < HEAD and any(
+            related(tail.content.path, path) and os.pread(tail.fd, len(head), 0) == head
+            for tail in self._tails.values()
+        )
+
     def _later(self, fd: int, found: Found, outcome: Outcome, now: float, *, unpacked: bool) -> int:
         """Read a file as a whole, once it has come to rest; return the descriptor if it is not needed."""
         library, identity = self._library, found.identity
@@ -347,11 +383,11 @@ class Follow:
             library.ended(content)
             self._resting[identity] = found.seen
             return fd
-        seen, since = self._settling.setdefault(identity, (found.seen, now))
+        fresh = found.seen, now, SETTLED if unpacked else FINISHED
+        seen, since, wait = self._settling.setdefault(identity, fresh)
         if seen != found.seen:
-            self._settling[identity] = found.seen, now
-            return fd
-        if now - since < (SETTLED if unpacked else FINISHED):
+            self._settling[identity] = fresh
+        if seen != found.seen or now - since < wait:
             return fd
         del self._settling[identity]
         before = library.was_read(identity)
@@ -371,6 +407,7 @@ class Follow:
             self._tally,
             named=found.path == self._path,
             known_only=found.beside and found.mtime < self._since,
+            finished=wait == FINISHED,
         )
         return -1
 
@@ -381,9 +418,9 @@ class Follow:
         carried = {tail.content.number for tail in self._tails.values()}
         for content in self._library.contents():
             number = content.number
-            if content.ended or number in carried or not self._is_under(content.path):
-                continue
-            if content.identity in met and not content.orphan:
+            here = number in carried or (content.identity in met and not content.orphan)
+            if content.ended or here or not self._is_under(content.path):
+                self._missing.pop(number, None)
                 continue
             if content.orphan and number not in self._missing:
                 continue  # read to its end before it was truncated

@@ -98,7 +98,10 @@ class Ledger:
             self._unkept.merge(fresh)
             if not again:
                 return self._bounded()
+            self.trouble = ""
             rows = [self._row(key, incident, waiting=False) for key, incident in self._unkept.items()]
+            if self.trouble:
+                return self._bounded()  # without what was known before, less would take the place of more
         if not (rows or logs or meta):
             return True
         try:

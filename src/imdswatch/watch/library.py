@@ -175,13 +175,18 @@ class Library:
             (one for one in found if one.orphan or related(one.path, path)), key=lambda one: -one.offset
         )
 
-    def read_to(self, content: Content, *, offset: int, head: bytes, tail: bytes, mtime: float) -> None:
-        """Note how far a content was read; `head` is its beginning, `tail` what stands before the offset."""
-        before = content.head
-        content.offset, content.head, content.tail = offset, mark(head[:HEAD]), mark(tail)
-        content.mtime = max(content.mtime, mtime)
-        if content.head != before:
+    def begins(self, content: Content, head: bytes) -> None:
+        """Note how a content begins, as far as it is there; it may not have been read yet."""
+        head = head[:HEAD]
+        if len(head) > content.head.size:
+            before, content.head = content.head, mark(head)
             self._index(content, before)
+            self._dirty[content.number] = content
+
+    def read_to(self, content: Content, *, offset: int, tail: bytes, mtime: float) -> None:
+        """Note how far a content was read; `tail` is what stands before the offset."""
+        content.offset, content.tail = offset, mark(tail)
+        content.mtime, content.ended = max(content.mtime, mtime), False
         self._dirty[content.number] = content
 
     def _index(self, content: Content, before: Mark) -> None:
@@ -219,6 +224,10 @@ class Library:
             del self._by_identity[content.identity]
         content.orphan = True
         self._dirty[content.number] = content
+
+    def discard(self, content: Content) -> None:
+        """Forget a content of which nothing was read."""
+        self._forget(content)
 
     def ended(self, content: Content) -> None:
         """Note that a content was read to its end, and nothing will be added."""

@@ -1,9 +1,10 @@
 """A plain text file that is followed: read as it grows, line by line, wherever its beginning was read before.
 
-A `Tail` shares its content with every other file that carries it, and looks before each reading whether the file still
-holds what was read: so a file that was truncated, or truncated and filled again, is noticed. Nothing is held but the
-descriptor and the place. Only whole lines are judged; a last line without a line feed waits until `final`. Whatever the
-operating system refuses is an `OSError` for the caller.
+A `Tail` shares its content with every other file that carries it, and looks before and after each reading whether the
+file still holds what was read: what is judged, and what it is known by, are the same octets, though a file may be
+truncated, and filled again, at any moment. Nothing is held but the descriptor and the place. Only whole lines are
+judged; a last line without a line feed waits until `final`. Whatever the operating system refuses is an `OSError` for
+the caller.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from __future__ import annotations
 import enum
 import os
 from collections import deque
+from collections.abc import Iterator
 from contextlib import closing, suppress
+from typing import NamedTuple
 
-from imdswatch.read.blocks import blocks
+from imdswatch.read.blocks import Block, blocks
 from imdswatch.read.lines import State
 from imdswatch.scan.aggregate import Incidents
 from imdswatch.scan.text import Outcome
@@ -61,22 +64,15 @@ class Tail:
         """When it was last seen to grow, monotonic."""
         self.rotated: float | None = None
         """Since when its path leads to another file, or to none, monotonic."""
+        self.met = False
+        """Whether the file was seen to hold the content."""
         self.lost = False
         """It held more than was read when it was last looked at, and holds something else now."""
-        self._begin()
-
-    def _begin(self) -> None:
-        content = self.content
         self._pieces = Pieces(content.name, self._judgement, self._tally, content.header, content.lines)
         self.seen = (-1, -1)
         self._places: deque[tuple[float, int, int, State]] = deque()  # when, offset, lines, header
         self._barren = 0  # before this there is no line feed after the offset
         self.size = 0
-
-    def restart(self, content: Content) -> None:
-        """Read another content from this file: it was truncated."""
-        self.content = content
-        self._begin()
 
     def read(self, outcome: Outcome, now: float, *, final: bool = False, room: int = ROOM) -> Came:
         """Judge what whole lines there are, up to `room`; with `final` the rest of a line, too."""
@@ -87,8 +83,11 @@ class Tail:
             self.seen, self.size, self.grown = seen, status.st_size, now
         elif content.offset >= self._barren == status.st_size and not final:
             return Came.NOTHING
-        if status.st_size < content.offset or not carries(self.fd, content):
+        edges = edges_of(self.fd, content) if status.st_size >= content.offset else None
+        if edges is None or len(edges.head) < min(HEAD, status.st_size):
             return Came.OTHER
+        self.met = True
+        self._library.begins(content, edges.head)
         if status.st_size == content.offset:
             self._barren = content.offset
             return Came.NOTHING
@@ -103,15 +102,7 @@ class Tail:
         self._places.append((now, content.offset, content.lines, content.header))
         while self._places[0][0] < now - LATE or self._places[0][1] < content.offset - _BACK:
             self._places.popleft()
-        self._judge(end, outcome)
-        start = max(0, content.offset - TAIL)
-        self._library.read_to(
-            content,
-            offset=content.offset,
-            head=os.pread(self.fd, min(HEAD, content.offset), 0),
-            tail=os.pread(self.fd, content.offset - start, start),
-            mtime=status.st_mtime,
-        )
+        self._judge(end, edges, status.st_mtime, outcome)
         return Came.SOME
 
     def _skip_padding(self, size: int) -> None:
@@ -152,32 +143,40 @@ class Tail:
             self._barren += len(data)
         return size if final or size - start > _LONGEST else start
 
-    def _judge(self, end: int, outcome: Outcome) -> None:
+    def _judge(self, end: int, edges: Edges, mtime: float, outcome: Outcome) -> None:
         content, pieces = self.content, self._pieces
         lines = content.lines
         if content.offset and os.pread(self.fd, 1, content.offset - 1) not in (b"\n", b"\x00", _BOM[-1:]):
             lines -= 1  # the rest of a line that was judged before it had ended
         pieces.resume(content.header, lines)
-        part = _Part(self.fd, content.offset, end)
-        first = content.lines == 0
+        for block in self._blocks(content.offset, end):
+            offset = content.offset + block.length - block.repeated
+            edges = edges.grown(bytes(block.buffer[max(block.repeated, block.length - TAIL) : block.length]))
+            if not edges.stand_in(self.fd, offset):
+                return  # truncated under our hands: nobody knows whose octets these are
+            pieces.judge(block, outcome, first=content.lines == 0, muted=content.offset < content.muted)
+            content.header, content.lines = pieces.header, pieces.lines
+            self._library.read_to(content, offset=offset, tail=edges.tail, mtime=mtime)
+
+    def _blocks(self, start: int, end: int) -> Iterator[Block]:
+        """Yield the octets [start, end) of the file, as far as they are there."""
+        part = _Part(self.fd, start, end)
         with closing(blocks(part, _BLOCK)) as cut:
             for block in cut:
                 if block.last and part.position < end:
-                    break  # truncated under our hands: the rest is no whole line
-                pieces.judge(block, outcome, first=first, muted=content.offset < content.muted)
-                content.offset += block.length - block.repeated
-                first = False
-        content.header, content.lines = pieces.header, pieces.lines
+                    return  # truncated under our hands: the rest is no whole line
+                if block.length:
+                    yield block
 
     def look_back(self, take: Take, incidents: Incidents) -> None:
         """Judge what was read in the last `LATE` seconds by something new, up to what is being judged just now."""
         if not self._places:
             return
         _, start, lines, header = self._places[0]
-        if self.content.muted <= start < self.content.offset:
-            part = _Part(self.fd, start, self.content.offset)
-            with closing(blocks(part, _BLOCK)) as cut:
-                self._pieces.judge_again(cut, header, lines, take, incidents)
+        content = self.content
+        if content.muted <= start < content.offset:
+            carried = (block for block in self._blocks(start, content.offset) if edges_of(self.fd, content))
+            self._pieces.judge_again(carried, header, lines, take, incidents)
 
     def close(self) -> None:
         """Close the file."""
@@ -209,9 +208,30 @@ class _Part:
         return count
 
 
-def carries(fd: int, content: Content) -> bool:
-    """Say whether a plain file begins as the content does, and holds the same before the place it was read to."""
-    start = content.offset - content.tail.size
-    return content.head.fits(os.pread(fd, content.head.size, 0)) and content.tail.fits(
-        os.pread(fd, content.tail.size, start)
-    )
+class Edges(NamedTuple):
+    """The octets that a content is known by: how it begins, and what stands before the place it was read to."""
+
+    head: bytes
+    tail: bytes
+
+    def grown(self, data: bytes) -> Edges:
+        """Return the edges after some more octets were read, of which these are the last."""
+        return Edges(self.head, (self.tail + data)[-TAIL:])
+
+    def stand_in(self, fd: int, offset: int) -> bool:
+        """Say whether a file that was read up to this offset still holds them."""
+        return (
+            os.pread(fd, len(self.head), 0) == self.head
+            and os.pread(fd, len(self.tail), offset - len(self.tail)) == self.tail
+        )
+
+
+def edges_of(fd: int, content: Content) -> Edges | None:
+    """Return the edges of a content in a plain file that carries it; None if the file holds something else.
+
+    The head is what the file has of it now, which may be more than was known.
+    """
+    head = os.pread(fd, HEAD, 0)
+    tail = os.pread(fd, content.tail.size, content.offset - content.tail.size)
+    known = content.head.fits(head[: content.head.size]) and content.tail.fits(tail)
+    return Edges(head, tail) if known else None
