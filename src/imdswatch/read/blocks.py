@@ -9,13 +9,14 @@ overwritten when the next is asked for: scan it first, keep no view of it.
 
 from __future__ import annotations
 
-import itertools
 import os
 import stat
 from collections import deque
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import repeat
+from operator import length_hint
 from typing import Protocol
 
 from imdswatch.finding import Skipped
@@ -205,7 +206,7 @@ def count_newlines(buffer: bytes | bytearray, start: int, end: int) -> int:
     found = buffer.count(b"\n", start, probe)
     if probe == end or found * _LONG_LINE > probe - start:
         return found + buffer.count(b"\n", probe, end)
-    lines = itertools.count()
+    marks = repeat(None, end)
     with memoryview(buffer) as view, BytesIO(view[probe:end]) as rest:
-        deque(zip(rest, lines, strict=False), maxlen=0)
-    return found + next(lines) - (buffer[end - 1] != 0x0A)
+        deque(zip(rest, marks, strict=False), maxlen=0)
+    return found + end - length_hint(marks) - (buffer[end - 1] != 0x0A)

@@ -8,7 +8,8 @@ value can be spelled in a log line. tests/test_prefilter.py checks exactly that 
 How spelling is covered, by kind of field:
 
 - ADDRESS: dotted decimal; IPv6 in every compression; mapped, NAT64 and 6to4 forms; the hex of a sockaddr (auditd).
-- HOST: those, and the one- to four-part decimal, hex and octal forms of inet_aton(3).
+- HOST: those, and the one- to four-part decimal, hex and octal forms of inet_aton(3), as far as tells them from
+  a plain address: the engine is quickest on words, and these few are rarer than what a whole expression would spare.
 - URL, PATH: a slash as `/`, `\\/`, `%2f`, `%252f`, `\\u002f`, repeated, with `.` segments between. Backslashes may be
   many: a record inside a text inside a record (Docker, journald, Filebeat) has its escapes escaped.
 - TEXT: the longest run of characters that no log format escapes.
@@ -28,17 +29,18 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from imdswatch import address
 from imdswatch.event import FIELDS, Kind
 from imdswatch.rule import And, Cidr, Exists, Match, Node, Not, Null, Or, Regex, Test, Text, Wild
-from imdswatch.scan.regexes import COLON, LONGEST_IN_PATH, translate
+from imdswatch.scan.regexes import COLON, translate
 
-SLASH = r"(?:\\*/|%(?:25)?2f|\\+u002f)"
-SEPARATOR = rf"{SLASH}(?:\.?{SLASH})*"
+SEPARATOR = r"[\\/%.u025f]+"
+"""Slashes in any spelling, repeated, with `.` segments between: the octets that they are written with, in any order."""
+_BEFORE, _BEHIND = "[/f]", r"[/%\\]"
+"""How any spelling of a slash ends and begins."""
 _WIDE_DOTS = (
-    r"\xef\xbc\x8e", r"\\+uff0e", "%ef%bc%8e", "%25ef%25bc%258e", r"\\xef\\xbc\\x8e",
-    r"\xe3\x80\x82", r"\\+u3002", "%e3%80%82", "%25e3%2580%2582", r"\\xe3\\x80\\x82",
-    r"\xef\xbd\xa1", r"\\+uff61", "%ef%bd%a1", "%25ef%25bd%25a1", r"\\xef\\xbd\\xa1",
+    r"\xef\xbc\x8e", r"\\uff0e", "%ef%bc%8e", "%25ef%25bc%258e", r"\\xef\\xbc\\x8e",
+    r"\xe3\x80\x82", r"\\u3002", "%e3%80%82", "%25e3%2580%2582", r"\\xe3\\x80\\x82",
+    r"\xef\xbd\xa1", r"\\uff61", "%ef%bd%a1", "%25ef%25bd%25a1", r"\\xef\\xbd\\xa1",
 )  # fmt: skip
 _PLAIN_RUN = re.compile(r"[A-Za-z0-9_.:\-]+")
-_LEAST_ANCHOR = 6
 _MIN_RUN = 3  # a shorter run stands in so many records that searching it would cost more than parsing
 
 
@@ -79,9 +81,9 @@ def hatches(kinds: Iterable[Kind]) -> list[str]:
             r"%25ef%25bc%259",
             r"\\xef\\xbc\\x9",
         ]
-        out += [rf"[0-9a-f](?:{stop})[0-9]" for stop in _WIDE_DOTS]
+        out += [rf"[0-9a-f]{stop}[0-9]" for stop in _WIDE_DOTS]
     if kinds & {Kind.URL, Kind.PATH}:
-        out.append(rf"{SLASH}\.\.{SLASH}")
+        out.append(rf"{_BEFORE}\.\.{_BEHIND}")
     return out
 
 
@@ -108,11 +110,7 @@ def needed(node: Node, presence: Presence) -> Needed:
 def minimal(patterns: Iterable[str]) -> list[str]:
     """Drop patterns that another one makes needless: what contains `meta-data` need not be searched beside it."""
     found = list(dict.fromkeys(patterns))
-    simple = {
-        text: short
-        for text in found
-        if not re.search(r"[()\[\]{}|*+?]", short := text.replace(SEPARATOR, "\0"))
-    }
+    simple = {text: short for text in found if not re.search(r"[()\[\]{}|*+?]", short := _shortened(text))}
     lowered = {text: short.lower() for text, short in simple.items()}
 
     def needless(text: str) -> bool:
@@ -121,14 +119,17 @@ def minimal(patterns: Iterable[str]) -> list[str]:
         mine = lowered.get(text)
         if mine is None:
             # Alternatives and repeats: only the fixed end of the pattern is looked at.
-            short = text.replace(SEPARATOR, "\0").lower()
-            mine = re.split(r"[()\[\]{}|*+?]", short)[-1]
+            mine = re.split(r"[()\[\]{}|*+?]", _shortened(text).lower())[-1]
         return any(
             other != text and part in mine and (part != mine or other < text)
             for other, part in lowered.items()
         )
 
     return [text for text in found if not needless(text)]
+
+
+def _shortened(text: str) -> str:
+    return text.replace(SEPARATOR, "\0").replace(_BEFORE, "\0")
 
 
 def _match(match: Match, presence: Presence) -> Needed:
@@ -212,37 +213,18 @@ def _path(kind: Kind, literals: list[str]) -> Needed:
 
 
 def _path_with_wildcards(parts: tuple[str | Wild, ...]) -> Needed:
-    """Return one pattern for `/20??-??-??/dynamic/*`: its heaviest piece with what stands before the wildcards.
+    """Return one pattern for `/20??-??-??/dynamic/*`: its longest piece, if a segment begins with it.
 
-    The piece alone would stand in too many records, all pieces together are slow to search.
+    What stands before the wildcards is left out: nothing slows the engine like two words with a gap between.
     """
-    pieces = [(index, part) for index, part in enumerate(parts) if isinstance(part, str)]
-    index, piece = max(pieces, key=lambda one: len(one[1]))
-    gap = parts[max(0, index - 2) : index]
-    if len(gap) < 2 or gap[1] is not Wild.ONE or "//" in piece or "/." in piece:
+    index, piece = max(((i, part) for i, part in enumerate(parts) if isinstance(part, str)), key=_length)
+    if index == 0 or not re.fullmatch(r"/[A-Za-z0-9_.:/\-]+", piece) or "//" in piece or "/." in piece:
         return None
-    before, ones = _before(parts, index)
-    if (
-        not before
-        or not re.fullmatch(r"[A-Za-z0-9_.:/\-]+", piece)
-        or not (before[-1].isalnum() or before[-1] == "-")
-    ):
-        return None
-    body = SEPARATOR.join(map(_segment, piece.strip("/").split("/")))
-    if max(map(len, piece.split("/"))) < _LEAST_ANCHOR:
-        return (Pattern(body, len(piece)),)  # short words after a gap keep the search engine busy
-    body = SEPARATOR + body if piece.startswith("/") else body
-    return (Pattern(f"{re.escape(before[-1])}[^\\n]{{{ones},{LONGEST_IN_PATH * ones}}}{body}", len(piece)),)
+    return (Pattern(_BEFORE + SEPARATOR.join(map(_segment, piece.strip("/").split("/"))), len(piece)),)
 
 
-def _before(parts: tuple[str | Wild, ...], index: int) -> tuple[str, int]:
-    """Return the literal before the single-character wildcards that stand before parts[index], and their number."""
-    ones = 0
-    while index > 0 and parts[index - 1] is Wild.ONE:
-        index -= 1
-        ones += 1
-    before = parts[index - 1] if index > 0 else ""
-    return (before if isinstance(before, str) else ""), ones
+def _length(numbered: tuple[int, str]) -> int:
+    return len(numbered[1])
 
 
 def _segments(kind: Kind, piece: str) -> Pattern | None:
@@ -303,18 +285,28 @@ def address_in_url(found: str) -> list[str] | None:
     return None if patterns is None else [pattern.text for pattern in patterns]
 
 
-def _octet(value: int) -> str:
-    wrapped = "|".join(str(n) for n in range(value, 1000, 256))
-    return f"(?:0*(?:{wrapped})|0+{value:o}|0x0*{value:x})"
+def _odd_hosts(octets: bytes) -> list[str]:
+    """Return patterns for the forms of inet_aton(3) in two to four parts that are not four plain numbers.
+
+    They go as far as the first part that no plain address has: a number above 255 (taken modulo 256 by some), a zero
+    before a digit (octal) or an `x`, or several octets in one number.
+    """
+    first, *others = octets
+    seconds = [rf"{number}\." for number in _modulo(others[0])] + ["0", str(int.from_bytes(others))]
+    heads = [*map(str, _modulo(first)[1:]), f"0{first:o}", f"[x0]{first:x}"]
+    out = [rf"{head}\.{second}" for head in heads for second in seconds]
+    plain = rf"{first}\."
+    for place, octet in enumerate(others, 1):
+        rest = octets[place:]
+        out += [f"{plain}0[0-9x]", *(rf"{plain}{number}" for number in _modulo(octet)[1:])]
+        out += [f"{plain}{int.from_bytes(rest)}"] if len(rest) > 1 else []
+        plain += rf"{octet}\."
+    return out
 
 
-def _heads(value: int) -> list[str]:
-    """Return the spellings of a number that begins a host; leading zeros need not be searched."""
-    return [*(str(n) for n in range(value, 1000, 256)), f"0{value:o}", f"x0*{value:x}"]
-
-
-def _number(value: int) -> str:
-    return f"(?:{value}|0+{value:o}|0x0*{value:x})"
+def _modulo(octet: int) -> range:
+    """Return the decimal numbers of up to three digits that some read as this octet, itself first."""
+    return range(octet, 1000, 256)
 
 
 def _address_v4(found: IPv4Address, *, in_url: bool) -> Needed:
@@ -327,27 +319,21 @@ def _address_v4(found: IPv4Address, *, in_url: bool) -> Needed:
         Pattern(f"{value:08x}", 8),  # sockaddr in hex; also 0xa9fea9fe
     ]
     if in_url:
-        rests = [
-            r"\.".join(_octet(octet) for octet in octets[1:]),
-            _number(value & 0xFFFFFF),
-            rf"{_octet(octets[1])}\.{_number(low)}",
-        ]
-        out += [Pattern(rf"{head}\.(?:{'|'.join(rests)})", 8) for head in _heads(octets[0])]
+        out += [Pattern(text, 8) for text in _odd_hosts(octets)]
         out += [Pattern(str(value), 10), Pattern(f"0{value:o}", 10)]
     return tuple(out)
 
 
 def _address_v6(found: IPv6Address) -> Needed:
     groups = [int(group, 16) for group in found.exploded.split(":")]
-    gap = rf"{COLON}(?:0{{0,4}}{COLON})*"
-    used = [f"0{{0,3}}{group:x}" for group in groups if group]
-    used[0] = used[0].removeprefix("0{0,3}")
-    if len("".join(f"{group:x}" for group in groups if group)) < _MIN_RUN:
+    gap = rf"{COLON}[0:%253a]*"  # zeros and further colons, however they are written
+    used = [f"{group:x}" for group in groups if group]
+    if len("".join(used)) < _MIN_RUN:
         return None
     packed = found.packed
     tail = r"\.".join(str(octet) for octet in packed[12:])
     head = used[: sum(1 for group in groups[:6] if group)]
-    weight = sum(len(f"{group:x}") for group in groups if group) + 4
+    weight = len("".join(used)) + 4
     return (
         Pattern(gap.join(used), weight),
         Pattern(gap.join([*head, tail]), weight),  # last 32 bits dotted, RFC 4291 2.2

@@ -13,8 +13,6 @@ from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
 
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.:-")
-LONGEST_IN_PATH = 20
-"""Bytes of the longest spelling of one character in a path: four octets, percent-encoded twice."""
 _WIDE = "[^\\n]{1,12}"  # the longest escape of one character elsewhere: a surrogate pair \ud83d\ude00
 _WIDE_IN_PATH = "[^\\n]+"  # may stand for a slash, of which there may be many
 COLON = "(?::|%(?:25)?3a)"

@@ -15,7 +15,7 @@ from ipaddress import IPv4Address, IPv6Address
 from imdswatch import address
 from imdswatch.event import ENDPOINT_LABEL, FIELDS, Kind
 from imdswatch.rule import And, Cidr, Exists, Match, Node, Not, Null, Or, Text, Wild
-from imdswatch.scan.patterns import SEPARATOR, SLASH, Needed, Pattern, hatches, minimal, needed
+from imdswatch.scan.patterns import SEPARATOR, Needed, Pattern, hatches, minimal, needed
 from imdswatch.scan.regexes import COLON
 
 _TOLD = frozenset({"offered_route"})
@@ -163,7 +163,7 @@ def _octets(octets: bytes, field: str = "") -> Pattern:
 
 def _as_sent(pattern: Pattern) -> str:
     """Return a pattern of `patterns` without the spellings that only logs have."""
-    text = pattern.text.replace(SEPARATOR, _WIRE_SEPARATOR).replace(SLASH, _WIRE_SLASH)
+    text = pattern.text.replace(SEPARATOR, _WIRE_SEPARATOR)
     if pattern.field in _LABELS:
         text = text.replace(r"\.", r"[\x01-\x3f.]")  # a dot of a name is the length of the label behind it
     return text
@@ -180,7 +180,7 @@ def _is_number(text: str) -> bool:
 def _rare_spellings() -> tuple[str, ...]:
     """Return the encodings that nobody needs, as `hatches` has them, without those that only logs have."""
     return tuple(
-        text.replace(SLASH, _WIRE_SLASH)
+        text
         for text in hatches({Kind.URL, Kind.PATH, Kind.HOST})
         if not text.startswith((r"\\", "[0-9a-z:]", "MESSAGE"))
     )
