@@ -28,7 +28,7 @@ MAX_RECORD = 16 << 20
 OVERLAP = 4 << 10
 """How much of a too long record is repeated between its pieces, so that no token is lost at the cut."""
 
-_PROBE = 16 << 10
+_PROBE = 4 << 10
 _LONG_LINE = 150
 _UTF8_BOM = b"\xef\xbb\xbf"
 
