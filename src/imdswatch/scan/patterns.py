@@ -36,9 +36,9 @@ SEPARATOR = r"[\\/%.u025f]+"
 _BEFORE, _BEHIND = "[/f]", r"[/%\\]"
 """How any spelling of a slash ends and begins."""
 _WIDE_DOTS = (
-    r"\xef\xbc\x8e", r"\\uff0e", "%ef%bc%8e", "%25ef%25bc%258e", r"\\xef\\xbc\\x8e",
-    r"\xe3\x80\x82", r"\\u3002", "%e3%80%82", "%25e3%2580%2582", r"\\xe3\\x80\\x82",
-    r"\xef\xbd\xa1", r"\\uff61", "%ef%bd%a1", "%25ef%25bd%25a1", r"\\xef\\xbd\\xa1",
+    r"\xef\xbc\x8e", r"\\+uff0e", "%ef%bc%8e", "%25ef%25bc%258e", r"\\xef\\xbc\\x8e",
+    r"\xe3\x80\x82", r"\\+u3002", "%e3%80%82", "%25e3%2580%2582", r"\\xe3\\x80\\x82",
+    r"\xef\xbd\xa1", r"\\+uff61", "%ef%bd%a1", "%25ef%25bd%25a1", r"\\xef\\xbd\\xa1",
 )  # fmt: skip
 _PLAIN_RUN = re.compile(r"[A-Za-z0-9_.:\-]+")
 _MIN_RUN = 3  # a shorter run stands in so many records that searching it would cost more than parsing
