@@ -19,13 +19,13 @@ from sigma.filters import SigmaFilter
 
 from imdswatch.cli import main
 from imdswatch.event import complete
-from imdswatch.rule import load_rules, parse_rule
+from imdswatch.rule import built_in_slugs, load_rules, parse_rule
 from imdswatch.scan.predicate import compile_rules
 from imdswatch.schema import load_schemas
 from imdswatch.siem import content_of, tree
-from imdswatch.siem.content import Request
+from imdswatch.siem.content import Request, stable_id
 from imdswatch.siem.export import ALL_MUTED
-from imdswatch.siem.sigma import filters, portable_rule
+from imdswatch.siem.sigma import PORTABLE, filters, portable_rule
 from imdswatch.site import Site, parse_site
 from test_suppression_properties import EVENTS, SITES, muted, site_of
 
@@ -111,17 +111,41 @@ def test_every_block_of_the_portable_rule_counts() -> None:
 
 
 def test_scan_finds_with_the_portable_rule_what_the_bulletins_finds(tmp_path: Path) -> None:
-    """Over all samples of all schemas: no finding and no hit of the bulletin's rule is missing."""
-    (tmp_path / "portable.yml").write_text(portable_rule(BULLETIN))
-    samples = [str(path) for path in sorted((Path(__file__).parent / "schemas").glob("*/*.log"))]
-    run = CliRunner().invoke(
-        main, ["scan", *samples, "--rules", str(tmp_path), "--format", "ndjson", "--each", "-j1"]
-    )
-    found = [json.loads(line) for line in run.stdout.splitlines()]
-    counted = [one["rules"] for one in found if one["type"] == "finding"]
-    bulletin = [one for one in counted if "aws-2025-021" in one]
-    assert len(bulletin) > 100
-    assert all("portable" in one for one in bulletin)
+    """Over all samples of all schemas, and captures: the same events, no more and no fewer, at the same stage."""
+    tests = Path(__file__).parent
+    looked = [
+        *sorted((tests / "schemas").glob("*/*.log")),
+        tests / "captures" / "recorded",
+        tests.parent / "examples",
+    ]
+    off = "status: unsupported\nlogsource: {category: network}\ndetection: {s: {dst_ip: 10.9.9.9}, condition: s}\n"
+    told = {}
+    for name, text in (("aws-2025-021", BULLETIN.text), (PORTABLE, portable_rule(BULLETIN))):
+        folder = tmp_path / name
+        folder.mkdir()
+        for slug in built_in_slugs():  # alone: a finding is told at the stage of its highest rule
+            head = f"title: off\nid: {stable_id('test', slug)}\n"
+            (folder / f"{slug}.yml").write_text(head + off, encoding="utf-8")
+        (folder / f"{name}.yml").write_text(text, encoding="utf-8")
+        words = [
+            "scan",
+            *map(str, looked),
+            "--rules",
+            str(folder),
+            "--format",
+            "ndjson",
+            "--each",
+            "-j1",
+            "-q",
+        ]
+        lines = [json.loads(line) for line in CliRunner().invoke(main, words).stdout.splitlines()]
+        found = [one for one in lines if one["type"] == "finding"]
+        assert {name} == {rule for one in found for rule in one["rules"]}
+        told[name] = sorted(
+            json.dumps([one["stage"], one["severity"], one["evidence"], one["fingerprint"]]) for one in found
+        )
+    assert len(told[PORTABLE]) > 1000
+    assert told[PORTABLE] == told["aws-2025-021"]
 
 
 @pytest.mark.parametrize("slug", ["imds-contact", "imds-answered"])

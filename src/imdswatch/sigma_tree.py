@@ -257,7 +257,19 @@ def _field_value(name: str, value: Any, text: str, file: str) -> nodes.Node:
             line=nodes.line_of(text, name) or _line_with(text, name + "|"),
             help="docs/fields.md lists the canonical fields and their aliases",
         )
-    return _value(field, value, text, file)
+    node = _value(field, value, text, file)
+    if name in _OF_A_CLIENT:
+        return nodes.And((node, nodes.Or(tuple(nodes.Match(one, nodes.Exists(True)) for one in _REQUEST))))
+    return node
+
+
+_OF_A_CLIENT = frozenset({"c-ip"})
+"""Names for who asked. W3C logs and Sigma's categories proxy and webserver have them: every record is a request there.
+
+A packet or a flow has a source, but that may be whoever answers (docs/decisions/0052).
+"""
+_REQUEST = ("method", "url", "status")
+"""Fields of which each record of a request has one."""
 
 
 def _value(field: str | None, value: Any, text: str, file: str) -> nodes.Node:

@@ -102,7 +102,7 @@ def remedy(rule: Rule, verdict: Verdict) -> str:
     """Return what to do next: it follows the cause, then the rule."""
     if verdict.stage < _ANSWERED or verdict.cause == "cloud-application":
         advice = _CAUSE_REMEDY.get(verdict.cause)
-        if advice is not None and rule.slug != BULLETIN:
+        if advice is not None and rule.slug not in BULLETIN:
             return advice
     return rule.remedy
 

@@ -16,7 +16,8 @@ from imdswatch.event import endpoint
 from imdswatch.finding import CONFIDENCE_RANK, SEVERITY_RANK, STAGE_RANK
 from imdswatch.rule import Rule
 
-BULLETIN = "aws-2025-021"
+BULLETIN = frozenset({"aws-2025-021", "aws-2025-021-portable"})
+"""The bulletin's rule, and the same with the field names of many vendors, as `export sigma` names it."""
 
 _ATTEMPTED, _REQUESTED, _ANSWERED, _SERVED, _USED = range(5)
 _BULLETIN_PATHS = ("/latest/meta-data", "/latest/api/token")
@@ -52,9 +53,10 @@ class Verdicts:
         rules = self._rules
         stage, rule, depends = self._known.get(matched) or self._highest(matched)
         if depends and not shows_request(fields):
-            rest = tuple(index for index in matched if rules[index].slug != BULLETIN)
+            rest = tuple(index for index in matched if rules[index].slug not in BULLETIN)
             stage, rule, _ = self._highest(rest) if rest else (_ATTEMPTED, rule, False)
-        confidence = _confidence(stage, len(matched) == 1 and rules[matched[0]].slug == BULLETIN, fields)
+        alone = all(rules[index].slug in BULLETIN for index in matched)
+        confidence = _confidence(stage, alone, fields)
         return _verdict(stage, _severity(stage, fields), confidence, rule, _cause(stage, fields))
 
     def _highest(self, matched: tuple[int, ...]) -> tuple[int, int, bool]:
@@ -68,14 +70,14 @@ class Verdicts:
             rank = STAGE_RANK[rules[index].stage]
             if rank > stage or (rank == stage and _telling(rules[index]) > _telling(rules[rule])):
                 stage, rule = rank, index
-        found = stage, rule, stage == _REQUESTED and rules[rule].slug == BULLETIN
+        found = stage, rule, stage == _REQUESTED and rules[rule].slug in BULLETIN
         self._known[matched] = found
         return found
 
 
 def _telling(rule: Rule) -> tuple[bool, int, str]:
     """Return how much a rule's name tells: a graver level first, then the slug, so that it is always the same."""
-    return rule.slug != BULLETIN, SEVERITY_RANK.get(rule.level, 0), rule.slug
+    return rule.slug not in BULLETIN, SEVERITY_RANK.get(rule.level, 0), rule.slug
 
 
 def shows_request(fields: Mapping[str, Any]) -> bool:

@@ -175,7 +175,8 @@ def pack_rule(rule: Rule, site: Site) -> str:
 def portable_rule(rule: Rule) -> str:
     """Return the bulletin's rule with one block for each name that vendors give its fields.
 
-    `c-ip` means the client in W3C logs; the bulletin's outline asks it for the endpoint all the same, as here.
+    `c-ip` means the client in W3C logs; the bulletin's outline asks it for the endpoint all the same, as here. The stage
+    is no key of Sigma's, but who does not know it passes over it, and a scan with this rule says the same stage.
     """
     document = yaml.safe_load(rule.text)
     blocks: dict[str, tuple[str, list[Any]]] = {}
@@ -201,7 +202,7 @@ def portable_rule(rule: Rule) -> str:
         "id": str(stable_id(TARGET, PORTABLE)),
         "related": [{"id": document["id"], "type": "similar"}],
     }
-    rest = {key: value for key, value in document.items() if key not in (*head, "detection", "stage")}
+    rest = {key: value for key, value in document.items() if key not in (*head, "detection")}
     where = list(rest).index("logsource") + 1
     order = [*list(rest.items())[:where], ("detection", detection), *list(rest.items())[where:]]
     return _dump({**head, **dict(order)})
