@@ -175,8 +175,8 @@ def pack_rule(rule: Rule, site: Site) -> str:
 def portable_rule(rule: Rule) -> str:
     """Return the bulletin's rule with one block for each name that vendors give its fields.
 
-    `c-ip` means the client in W3C logs; the bulletin's outline asks it for the endpoint all the same, as here. The stage
-    is no key of Sigma's, but who does not know it passes over it, and a scan with this rule says the same stage.
+    `c-ip` means the client in W3C logs; the bulletin's outline asks it for the endpoint all the same, as here. The
+    stage is no key of Sigma's, but who does not know it passes over it, and a scan with this rule says the same stage.
     """
     document = yaml.safe_load(rule.text)
     blocks: dict[str, tuple[str, list[Any]]] = {}
