@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 LOCKS := requirements.lock requirements-dev.lock
 CLIENTS := .cache/clients
 
-.PHONY: probe-table screenshots sbom package delivery demo test check golden docs site bench bench-audit truth lock engines conformance fuzz clients lab clean check-static
+.PHONY: probe-table screenshots sbom package container delivery demo test check golden docs site bench bench-audit truth lock engines conformance fuzz clients lab clean check-static
 
 $(VENV)/run.stamp: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "imdswatch needs Python 3.11 or newer")'
@@ -140,6 +140,9 @@ sbom: .cache/package/stamp  ## dist/imdswatch.cdx.json: what an installation fro
 package: $(VENV)/dev.stamp sbom  ## wheel and sdist, installed from nothing by pip, uv and pipx; container file; SBOM
 	$(BIN)/python -m hatchling build -d dist
 	IMDSWATCH_PACKAGE=.cache/package $(BIN)/python -m pytest -q tests/test_package.py
+
+container:  ## the container file, built by buildah on a base of Debian's packages, and used (root, no registry)
+	tools/container.sh .cache/container
 
 delivery: $(VENV)/dev.stamp  ## kill -9 of both sides at random moments over ten thousand findings
 	IMDSWATCH_KILLS=10000 $(BIN)/python -m pytest -q -s tests/test_delivery_killed.py

@@ -26,6 +26,7 @@ from imdswatch.errors import RuleError
 from imdswatch.event import FIELDS
 from imdswatch.finding import STAGES
 from imdswatch.kept import kept
+from imdswatch.sigma_lines import line_of
 
 BUILT_IN = Path(__file__).parent / "data" / "rules"
 ALIASES = Path(__file__).parent / "data" / "aliases.yml"
@@ -323,12 +324,6 @@ def parse_rule(slug: str, text: str, file: str) -> Rule | None:
         references=tuple(str(x) for x in meta.get("references") or ()),
         correlation=correlation,
     )
-
-
-def line_of(text: str, key: str) -> int:
-    """Return the 1-based line on which a YAML key first stands, or 0."""
-    found = re.search(rf"(?m)(?:^\s*-?\s*|[{{,]\s*)(['\"]?{re.escape(key)}['\"]?)\s*:", text)
-    return text.count("\n", 0, found.start(1)) + 1 if found else 0
 
 
 def expected_network(text: str) -> str:

@@ -9,6 +9,8 @@ Longer than most: each thing that pySigma parses and we refuse has its own messa
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +24,8 @@ from sigma.rule import SigmaDetection, SigmaRule
 from imdswatch import rule as nodes
 from imdswatch.errors import RuleError
 from imdswatch.event import FIELDS, Kind
-from imdswatch.sigma_yaml import read_yaml
+from imdswatch.sigma_lines import Marked, guess_line, line_of, line_with
+from imdswatch.sigma_yaml import read_marked
 
 _FLAGS = {
     st.SigmaRegularExpressionFlag.IGNORECASE: re.IGNORECASE,
@@ -56,50 +59,61 @@ class Documents:
 
 def read_documents(text: str, file: str) -> Documents:
     """Parse one rule file; the last document (rule or correlation) is the one that gives title, stage and tags."""
-    raw = read_yaml(text, file)
-    if not raw or not all(isinstance(doc, dict) for doc in raw):
+    parts = read_marked(text, file)
+    if not parts or not all(isinstance(part.document, dict) for part in parts):
         raise RuleError(
             "this is no Sigma rule",
             file=file,
             line=1,
             help="a rule is a YAML mapping with title, logsource, detection",
         )
-    meta = raw[-1]
+    meta = parts[-1].document
     if str(meta.get("status", "")) == "unsupported":
         return Documents((nodes.And(()),), meta, None)
-    for doc in raw:
-        _check_types(doc, text, file)
+    for part in parts:
+        _check_types(part.document, part.text, file)
+    documents = []
+    for part in parts:
+        with _refusing(part, file):
+            correlated = "correlation" in part.document
+            documents.append((SigmaCorrelationRule if correlated else SigmaRule).from_dict(part.document))
+    rules = [doc for doc in documents if isinstance(doc, SigmaRule)]
+    last, look = documents[-1], None
+    if isinstance(last, SigmaCorrelationRule):
+        with _refusing(parts[-1], file):
+            look = _second_look(last, rules, parts[-1].text, file)
+    if len(documents) > (2 if look else 1):
+        raise RuleError(
+            "a rule file holds one rule, or one rule and the correlation that uses it",
+            file=file,
+            line=line_with(text, "\n---") + 1,
+            help="give each rule a file of its own",
+        )
+    conditions = []
+    for doc, part in zip(documents, parts, strict=True):
+        if isinstance(doc, SigmaRule):
+            with _refusing(part, file):
+                conditions.append(_rule_condition(doc, part.detection, file))
+    return Documents(tuple(conditions), meta, look)
+
+
+@contextmanager
+def _refusing(part: Marked, file: str) -> Iterator[None]:
+    """Turn whatever pySigma raises about one document into a RuleError with its place."""
     try:
-        documents = [
-            SigmaCorrelationRule.from_dict(doc) if "correlation" in doc else SigmaRule.from_dict(doc)
-            for doc in raw
-        ]
-        rules = [doc for doc in documents if isinstance(doc, SigmaRule)]
-        last = documents[-1]
-        look = _second_look(last, rules, text, file) if isinstance(last, SigmaCorrelationRule) else None
-        if len(documents) > (2 if look else 1):
-            raise RuleError(
-                "a rule file holds one rule, or one rule and the correlation that uses it",
-                file=file,
-                line=_line_with(text, "\n---") + 1,
-                help="give each rule a file of its own",
-            )
-        conditions = tuple(_rule_condition(doc, text, file) for doc in rules)
+        yield
     except SigmaError as error:
         what = _in_rule_words(str(error))
-        raise RuleError(f"invalid Sigma rule: {what}", file=file, line=_guess_line(text, what)) from error
+        raise RuleError(f"invalid Sigma rule: {what}", file=file, line=guess_line(part, what)) from error
     except RecursionError as error:
-        raise RuleError(
-            "the condition is nested too deeply", file=file, line=nodes.line_of(text, "condition") or 1
-        ) from error
+        line = line_of(part.detection, "condition") or 1
+        raise RuleError("the condition is nested too deeply", file=file, line=line) from error
     except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
         # pySigma checks types unevenly; a wrong type in a document surfaces as one of these.
+        what = f"{type(error).__name__}: {error}"
         raise RuleError(
-            f"invalid Sigma rule: {type(error).__name__}: {error}",
-            file=file,
-            line=_guess_line(text, str(error)),
+            f"invalid Sigma rule: {what}", file=file, line=guess_line(part, str(error))
         ) from error
-    return Documents(conditions, meta, look)
 
 
 _LISTS = ("blind_spots", "falsepositives", "references", "tags")
@@ -110,7 +124,7 @@ def _check_types(doc: dict[str, Any], text: str, file: str) -> None:
     """Refuse what pySigma would read wrongly, or only complain about in words of its own."""
 
     def wrong(key: str, what: str) -> RuleError:
-        return RuleError(f"invalid Sigma rule: {what}", file=file, line=nodes.line_of(text, key) or 1)
+        return RuleError(f"invalid Sigma rule: {what}", file=file, line=line_of(text, key) or 1)
 
     for key in ("filter", "action"):
         if key in doc:
@@ -129,7 +143,7 @@ def _check_types(doc: dict[str, Any], text: str, file: str) -> None:
             raise RuleError(
                 f"a correlation of type `{kind}` cannot be run",
                 file=file,
-                line=nodes.line_of(text, "type") or 1,
+                line=line_of(text, "type") or 1,
                 help="temporal_ordered is what imdswatch runs: findings of one rule, then events of another",
             )
         return
@@ -153,13 +167,13 @@ def _second_look(doc: SigmaCorrelationRule, rules: list[SigmaRule], text: str, f
         raise RuleError(
             "a correlation names rules to come after, then the rule before it in the same file",
             file=file,
-            line=nodes.line_of(text, "rules") or 1,
+            line=line_of(text, "rules") or 1,
         )
     if [nodes.canonical(name) for name in doc.group_by or ()] != ["src_ip"]:
         raise RuleError(
             "a correlation can only be grouped by the victim",
             file=file,
-            line=nodes.line_of(text, "group-by") or nodes.line_of(text, "correlation"),
+            line=line_of(text, "group-by") or line_of(text, "correlation"),
             help="`group-by: [src_ip]`",
         )
     return SecondLook(tuple(name.replace("_", "-") for name in names[:-1]), int(doc.timespan.seconds))
@@ -202,7 +216,7 @@ def _check_encodings(detection: SigmaDetection, text: str, file: str) -> None:
             raise RuleError(
                 "`|utf16` cannot be run: pySigma writes its byte order mark wrongly",
                 file=file,
-                line=_line_with(text, "|utf16"),
+                line=line_with(text, "|utf16"),
                 help="`|wide` is the same without the mark",
             )
         elif SigmaBase64OffsetModifier in item.modifiers and not str(item.original_value).isascii():
@@ -210,7 +224,7 @@ def _check_encodings(detection: SigmaDetection, text: str, file: str) -> None:
             raise RuleError(
                 "`|base64offset` of text outside ASCII cannot be run: pySigma encodes it wrongly",
                 file=file,
-                line=_line_with(text, "|base64offset"),
+                line=line_with(text, "|base64offset"),
             )
 
 
@@ -226,7 +240,7 @@ def _node(tree: Any, text: str, file: str) -> nodes.Node:
             return _field_value(tree.field, tree.value, text, file)
         case sc.ConditionValueExpression():
             return _keyword(tree.value, text, file)
-    line = nodes.line_of(text, "condition")
+    line = line_of(text, "condition")
     if tree is None:
         raise RuleError("a pattern in the condition fits no detection", file=file, line=line)
     raise RuleError(f"a condition of kind {type(tree).__name__} cannot be run", file=file, line=line)
@@ -239,7 +253,7 @@ def _keyword(value: Any, text: str, file: str) -> nodes.Node:
             raise RuleError(
                 f"a keyword cannot be a {type(match.test).__name__.lower()} test",
                 file=file,
-                line=nodes.line_of(text, "detection") or 1,
+                line=line_of(text, "detection") or 1,
                 help="a keyword is a text, a number, a regular expression or a network; or name a field",
             )
     return node
@@ -254,7 +268,7 @@ def _field_value(name: str, value: Any, text: str, file: str) -> nodes.Node:
         raise RuleError(
             f"field `{name}` is not known",
             file=file,
-            line=nodes.line_of(text, name) or _line_with(text, name + "|"),
+            line=line_of(text, name) or line_with(text, name + "|"),
             help="docs/fields.md lists the canonical fields and their aliases",
         )
     node = _value(field, value, text, file)
@@ -285,7 +299,7 @@ def _value(field: str | None, value: Any, text: str, file: str) -> nodes.Node:
                 raise RuleError(
                     f"`|{value.timestamp_part.name.lower()}` needs a time, not `{field or 'a keyword'}`",
                     file=file,
-                    line=_line_with(text, f"|{value.timestamp_part.name.lower()}"),
+                    line=line_with(text, f"|{value.timestamp_part.name.lower()}"),
                 )
             return nodes.Match(field, nodes.TimePart(value.timestamp_part.name.lower(), int(value.number)))
         case st.SigmaNumber():
@@ -301,7 +315,7 @@ def _value(field: str | None, value: Any, text: str, file: str) -> nodes.Node:
                 raise RuleError(
                     "a placeholder in a regular expression cannot be run",
                     file=file,
-                    line=_line_with(text, "expand"),
+                    line=line_with(text, "expand"),
                 )
             flags = 0
             for flag in value.flags:
@@ -315,7 +329,7 @@ def _value(field: str | None, value: Any, text: str, file: str) -> nodes.Node:
             other = nodes.canonical(value.field)
             if other is None:
                 raise RuleError(
-                    f"field `{value.field}` is not known", file=file, line=_line_with(text, value.field)
+                    f"field `{value.field}` is not known", file=file, line=line_with(text, value.field)
                 )
             return nodes.Match(field, nodes.FieldRef(other, value.starts_with, value.ends_with))
     raise RuleError(f"a value of kind {type(value).__name__} cannot be run", file=file)
@@ -330,13 +344,13 @@ def _op(value: st.SigmaCompareExpression, file: str) -> str:
 
 def _placeholder(value: st.SigmaString, text: str, file: str) -> nodes.Placeholder:
     if len(value.s) != 1 or not isinstance(value.s[0], st.Placeholder):
-        raise RuleError("a placeholder must be the whole value", file=file, line=_line_with(text, "%"))
+        raise RuleError("a placeholder must be the whole value", file=file, line=line_with(text, "%"))
     name = value.s[0].name
     if name != nodes.EXPECTED_ACCOUNTS:
         raise RuleError(
             f"placeholder `%{name}%` is not known",
             file=file,
-            line=_line_with(text, f"%{name}%"),
+            line=line_with(text, f"%{name}%"),
             help=f"`%{nodes.EXPECTED_ACCOUNTS}%` is the one that the site file fills",
         )
     return nodes.Placeholder(name)
@@ -357,30 +371,7 @@ def _parts(value: st.SigmaString) -> tuple[str | nodes.Wild, ...]:
     return tuple(out)
 
 
-def _line_with(text: str, piece: str) -> int:
-    at = text.find(piece)
-    return text.count("\n", 0, at) + 1 if at >= 0 else 0
-
-
 def _in_rule_words(message: str) -> str:
     """Return a message of pySigma with the modifier's name for its class, and null for the object."""
     message = re.sub(r"'<sigma\.types\.SigmaNull[^>]*>'", "`null`", message)
     return re.sub(r"Sigma\w+Modifier", lambda m: f"'{reverse_modifier_mapping.get(m[0], m[0])}'", message)
-
-
-def _guess_line(text: str, message: str) -> int:
-    """Return the line that a message of pySigma is about, from the names in it; 1 where it names nothing."""
-    if "syntax" in message:
-        return nodes.line_of(text, "condition") or 1
-    quoted: list[str] = re.findall(r"['\"]([^'\"]+)['\"]", message)
-    for piece in quoted:
-        line = _line_with(text, f"|{piece}") or nodes.line_of(text, piece) or _line_with(text, piece)
-        if line:
-            return line
-    words = re.findall(r"\w+", message.lower())
-    for key in ("condition", "logsource", "detection", "detections", "modifier", "title", *_LISTS, *_TEXTS):
-        if key in words and (
-            line := nodes.line_of(text, key.removesuffix("s") if key == "detections" else key)
-        ):
-            return line
-    return nodes.line_of(text, "detection") or 1

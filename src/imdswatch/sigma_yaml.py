@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from imdswatch.errors import RuleError
+from imdswatch.sigma_lines import Marked, marked
 
 MAX_DEPTH = 64
 MAX_NODES = 200_000
@@ -23,13 +24,18 @@ _TEXT = "tag:yaml.org,2002:str"
 
 def read_yaml(text: str, file: str) -> list[Any]:
     """Return the documents of a rule file that are not empty."""
+    return [one.document for one in read_marked(text, file)]
+
+
+def read_marked(text: str, file: str) -> list[Marked]:
+    """Return the documents of a rule file that are not empty, each with its place."""
     try:
         bound_depth(text, file)
         constructor = yaml.constructor.SafeConstructor()
         out = []
         for root in yaml.compose_all(text, Loader=_LOADER):
             _Check(file).count(root)
-            out.append(constructor.construct_document(root))
+            out.append(marked(constructor.construct_document(root), root, text))
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise RuleError(f"not valid YAML: {error.reason}", file=file, line=line) from error
@@ -39,7 +45,7 @@ def read_yaml(text: str, file: str) -> list[Any]:
         raise RuleError(f"not valid YAML: {problem}", file=file, line=mark.line + 1 if mark else 1) from error
     except ValueError as error:  # a date or number of the right shape that does not exist, such as 2026-02-31
         raise RuleError(f"not valid YAML: {error}", file=file, line=1) from error
-    return [document for document in out if document is not None]
+    return [one for one in out if one.document is not None]
 
 
 def bound_depth(text: str, file: str) -> None:

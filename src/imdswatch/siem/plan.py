@@ -21,6 +21,7 @@ from imdswatch.schema import Column
 from imdswatch.siem import formula as f
 from imdswatch.siem.content import Clause, Source
 from imdswatch.siem.emitter import CannotSay, Emitter
+from imdswatch.sigma_lines import line_of
 
 _KIN = {
     # where a schema explains a missing field under the name of a related one
@@ -321,7 +322,7 @@ class Planner:
                     and not line.lstrip().startswith(("#", "title", "http"))
                 ):
                     return number
-        return r.line_of(self.rule.text, matches[0].field or "detection") or 1
+        return line_of(self.rule.text, matches[0].field or "detection") or 1
 
 
 def _grouped(nodes: Sequence[r.Node]) -> list[list[r.Match] | r.Node]:
