@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
+import orjson
+
 from imdswatch.finding import Skipped
 from imdswatch.layouts.result import Header, Record
 from imdswatch.outlook import Detected, Seen, best_of, outlook, site_keys
@@ -19,6 +21,7 @@ from imdswatch.read.records import json_objects, looks_multiline_json
 from imdswatch.read.sources import Ignored, display, walk
 from imdswatch.read.streams import Stream, Table, open_streams
 from imdswatch.rule import Rule
+from imdswatch.scan.rowscan import RowTable
 from imdswatch.schema import Schemas
 
 HEAD = 64 << 10
@@ -70,6 +73,11 @@ class _Look:
         buffer = bytearray(HEAD + 1)
         count = stream.readinto(buffer)
         self.complete = self.complete and count <= HEAD
+        head = bytes(buffer[:count])
+        table = RowTable.of(head, self._schemas, None)
+        if table is not None:
+            whole = head if count <= HEAD else head[: head.rfind(b"\n") + 1]
+            return map(orjson.dumps, table.records(whole))
         return _records(buffer, count)
 
     def _rows(self, table: Table) -> Iterator[bytes]:

@@ -162,15 +162,29 @@ def judge_row(
 ) -> None:
     """Read one row, given as JSON, and judge it into the outcome; `row` is its number from 1."""
     record = _record(text, renamed)
-    result = reader.read_object(record)
-    if isinstance(result, Record) and result.schema != unknown.NAME:
-        look.take(outcome.incidents, complete(result.fields), source, "row", row)
+    if judge_record(record, reader, look, source, ("row", row), outcome):
         return
-    if isinstance(result, Malformed):
-        outcome.skip(Skipped(source, f"row {row}", result.reason))
     fields = unknown.read(orjson.dumps(record).decode())
     if fields is not None:
         look.take(outcome.incidents, complete(fields), source, "row", row)
+
+
+def judge_record(
+    record: dict[str, Any],
+    reader: LineReader,
+    look: Look,
+    source: str,
+    place: tuple[str, int],
+    outcome: Outcome,
+) -> bool:
+    """Judge a record, its names those of schemas, into the outcome; say whether a schema could read it."""
+    result = reader.read_object(record)
+    if isinstance(result, Record) and result.schema != unknown.NAME:
+        look.take(outcome.incidents, complete(result.fields), source, *place)
+        return True
+    if isinstance(result, Malformed):
+        outcome.skip(Skipped(source, " ".join(map(str, place)), result.reason))
+    return False
 
 
 def first_records(table: Table, schemas: Schemas, most: int) -> Iterator[bytes]:
@@ -186,7 +200,11 @@ def first_records(table: Table, schemas: Schemas, most: int) -> Iterator[bytes]:
 
 def _record(text: str, renamed: dict[str, Column]) -> dict[str, Any]:
     value = parse(text.encode())
-    record = _present(value) if isinstance(value, dict) else {}
+    return named_for_schemas(_present(value) if isinstance(value, dict) else {}, renamed)
+
+
+def named_for_schemas(record: dict[str, Any], renamed: dict[str, Column]) -> dict[str, Any]:
+    """Put values of a record where the schemas look for them as well; the record itself is changed."""
     for name, column in renamed.items():
         found = _at(record, column)
         if found is not None:

@@ -19,6 +19,7 @@ from imdswatch.read import unknown
 from imdswatch.read.blocks import Block, count_newlines
 from imdswatch.read.lines import LineReader
 from imdswatch.read.records import json_objects, looks_multiline_json
+from imdswatch.read.rows import named_columns
 from imdswatch.scan.aggregate import Incidents
 from imdswatch.scan.hints import Sniffed, sniff
 from imdswatch.scan.prefilter import Prefilter
@@ -98,9 +99,12 @@ class TextScan:
         if not self._everything:
             self.know(sniff(head, schemas, only))
         stream = chain([first], stream)
-        if first_part and not first.overlong and looks_multiline_json(head):
-            self._objects(stream)
-            return
+        if first_part and not first.overlong:
+            if looks_multiline_json(head):
+                self._objects(stream)
+                return
+            if self._rows(head, stream, schemas, only):
+                return
         for number, block in enumerate(stream):
             self.block(block, first=number == 0 and first_part)
         self.outcome.lines += self.lines
@@ -125,6 +129,21 @@ class TextScan:
             else:
                 self.outcome.bytes += block.length - block.repeated
                 yield block
+
+    def _rows(self, head: bytes, blocks: Iterator[Block], schemas: Schemas, only: str | None) -> bool:
+        """Scan a text whose first line names the columns of a schema of objects; say whether it does."""
+        if named_columns(head) is None:
+            return False
+        from imdswatch.scan.rowscan import RowScan, RowTable  # what plans tables is not needed for most logs
+
+        table = RowTable.of(head, schemas, only)
+        if table is None:
+            return False
+        scan = RowScan(self._name, table, self._prefilter, self._reader, self._look, self)
+        self._everything = scan.everything
+        scan.run(blocks)
+        self.outcome.lines += self.lines
+        return True
 
     def _objects(self, blocks: Iterator[Block]) -> None:
         outcome = self.outcome

@@ -230,8 +230,11 @@ class Worker:
             head = bytearray(1 << 16)
             count = stream.readinto(head)
             text = bytes(head[:count])
+            from imdswatch.scan.rowscan import RowTable
+
             return (
                 not looks_multiline_json(text)
+                and RowTable.of(text, self.options.schemas, self.options.schema) is None
                 and not sniff(text, self.options.schemas, self.options.schema).header
             )
         return False
