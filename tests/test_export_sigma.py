@@ -159,6 +159,17 @@ def test_filters_are_sigma_filters_that_apply(slug: str) -> None:
     assert len(rule.detection.detections) > len(before)
 
 
+def test_what_mutes_the_bulletins_rule_mutes_the_portable_one() -> None:
+    files = tree(content_of("sigma", request(site())))
+    ids = [yaml.safe_load(files[f"{path}.yml"])["id"] for path in ("rules/aws-2025-021", f"portable/{PORTABLE}")]
+    muted_ids = [
+        set(yaml.safe_load(text)["filter"]["rules"]) & set(ids)
+        for path, text in files.items()
+        if path.startswith("filters/")
+    ]
+    assert [one for one in muted_ids if one] == [set(ids)]
+
+
 def test_a_claim_to_everybody_names_no_victim() -> None:
     """Broadcast, multicast and the claimant itself are no victim: who asked is unknown, and an alert stays."""
     text = yaml.safe_load(next(iter(filters(request(site())).values()))[1])

@@ -33,7 +33,7 @@ PORTABLE = "aws-2025-021-portable"
 SCHEMAS = {
     "pack": "the rules, one file each, over canonical fields",
     "portable": "the bulletin's rule with the field names of many vendors",
-    "filter": "the site as Sigma filter documents for the rules of the pack",
+    "filter": "the site as Sigma filter documents for the rules of the pack and the portable one",
 }
 _BULLETIN = "aws-2025-021"
 _BLOCKS = {"dst_ip": "ip", "url": "http", "req_header": "http"}
@@ -288,9 +288,15 @@ def _filter(
             "id": str(stable_id(TARGET, "filter", *(rule.slug for rule in rules))),
             "description": "\n".join(about) + "\n",
             "logsource": yaml.safe_load(logsource),
-            "filter": {"rules": [rule.id for rule in rules], **blocks, "condition": f"not ({flat})"},
+            "filter": {"rules": _ids(rules), **blocks, "condition": f"not ({flat})"},
         }
     )
+
+
+def _ids(rules: Sequence[Rule]) -> list[str]:
+    """Return the ids of the rules; the portable rule is the bulletin's, so what mutes that one mutes both."""
+    portable = [str(stable_id(TARGET, PORTABLE)) for rule in rules if rule.slug == _BULLETIN]
+    return [rule.id for rule in rules] + portable
 
 
 class _Dumper(yaml.SafeDumper):
