@@ -161,7 +161,9 @@ def test_filters_are_sigma_filters_that_apply(slug: str) -> None:
 
 def test_what_mutes_the_bulletins_rule_mutes_the_portable_one() -> None:
     files = tree(content_of("sigma", request(site())))
-    ids = [yaml.safe_load(files[f"{path}.yml"])["id"] for path in ("rules/aws-2025-021", f"portable/{PORTABLE}")]
+    ids = [
+        yaml.safe_load(files[f"{path}.yml"])["id"] for path in ("rules/aws-2025-021", f"portable/{PORTABLE}")
+    ]
     muted_ids = [
         set(yaml.safe_load(text)["filter"]["rules"]) & set(ids)
         for path, text in files.items()

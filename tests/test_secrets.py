@@ -256,7 +256,20 @@ def test_redact_leaves_no_piece(carrier: str) -> None:
         assert (KEY_ID in redact(text)) == (KEY_ID in text)
 
 
+@pytest.mark.parametrize(
+    "carrier",
+    ["/latest/dynamic/{}", "/latest/meta-data/iam/security-credentials/{}", "/{}/x", "/a/b/{}/latest/c"],
+)
+def test_redact_finds_a_key_between_the_words_of_a_path(carrier: str) -> None:
+    for written in (SECRET_KEY, _quoted(SECRET_KEY), _quoted(SECRET_KEY).replace("%", "%25")):
+        shown = redact(carrier.format(written))
+        assert not [
+            piece for piece in re.split(r"/|%(?:25)*2[FB]", written) if len(piece) > 8 and piece in shown
+        ]
+
+
 KEPT = (
+    "/computeMetadata/v1/instance/serviceAccounts/default/identity",
     "GET /latest/meta-data/iam/security-credentials/MyVeryLongRoleNameForProduction01 status 200",
     "PUT /latest/api/token",
     "X-aws-ec2-metadata-token-ttl-seconds: 21600",

@@ -43,9 +43,9 @@ _SHAPED = re.compile(
     r"AQA[A-Z]A[A-Za-z0-9_\-]{20,}={0,2}"  # IMDSv2 token
     r"|(?:IQoJ|FwoG|FQoG|AQoD)[A-Za-z0-9+/%=_\\\-]{40,}"  # STS session tokens
     r"|(?<![A-Za-z0-9+/_\-])[A-Za-z0-9+/_\-]{100,}={0,2}"  # anything longer is no name and no path segment
-    r"|(?P<run>(?:[A-Za-z0-9+/]|\\/|%2[fFbB]){40,})"  # may hold the 40 characters of a secret access key
+    r"|(?P<run>(?:[A-Za-z0-9+/]|\\/|%(?:25)*2[fFbB]){40,})"  # may hold the 40 characters of a secret access key
 )
-_ESCAPED = re.compile(r"\\/|%2[fFbB]")
+_ESCAPED = re.compile(r"\\/|%(?:25)*2[fFbB]")
 _STATUS_WORDS = re.compile(r"(?i)[\w-]*-ttl-seconds\W*[0-9]{1,6}\Z")
 _SECRET_KEY = 40
 _LONG = 100
@@ -123,8 +123,16 @@ def _shape(match: re.Match[str]) -> str:
     if len(plain) == _SECRET_KEY:
         secret = any(c.islower() for c in plain) and any(c.isupper() or c.isdigit() for c in plain)
     else:
-        secret = _restless(plain)
+        secret = _restless(plain) or _ends_in_key(plain)
     return MARK if secret else run
+
+
+def _ends_in_key(run: str) -> bool:
+    """Say whether a secret key stands at an end of the run or after a slash in it: paths run into what follows."""
+    starts = {0, len(run) - _SECRET_KEY, *(found.end() for found in re.finditer("/", run))}
+    keys = (run[start : start + _SECRET_KEY] for start in starts)
+    # Without slashes: they are what makes a path look restless.
+    return any(len(key) == _SECRET_KEY and _restless(key.replace("/", "")) for key in keys)
 
 
 def _restless(text: str) -> bool:
