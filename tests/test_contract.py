@@ -102,3 +102,30 @@ def test_a_site_names_a_responder_by_its_mac_as_any_tool_prints_it(tmp_path: Pat
     log.write_text(json.dumps(record | {"proto": "tcp"}) + "\n", encoding="utf-8")
     done = scan(tmp_path, log, "--site", site, "--show-suppressed")
     assert (done.code, {one["suppressed_by"] for one in done.of("finding")}) == (0, {"ours"})
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "10:00:00.000000 IP 10.0.1.5.40000 > 169.254.169.254.80: Flags [S], seq 1, win 64240, length 0",
+        "10:00:00.000000 IP 169.254.169.254.80 > 10.0.1.5.40000: Flags [R.], seq 0, ack 2, win 0, length 0",
+        "10:00:00.000000 IP6 fd12::5.40000 > fd00:ec2::254.80: Flags [S], seq 1, win 64800, length 0",
+    ],
+)
+def test_what_tcpdump_prints_names_the_endpoint(tmp_path: Path, line: str) -> None:
+    assert _stages(_scan(tmp_path, line)) == ["attempted"]
+
+
+@pytest.mark.parametrize(
+    "line", ["version 169.254.169.254.80", "169.254.169.254.80.1: x", "1.169.254.169.254: x"]
+)
+def test_a_longer_number_with_dots_is_no_endpoint(tmp_path: Path, line: str) -> None:
+    assert _stages(_scan(tmp_path, line)) == []
+
+
+def test_a_syslog_stream_with_octet_counts_is_read(tmp_path: Path) -> None:
+    message = (
+        f"<134>1 2026-03-01T10:00:00.000Z gw zeek 7 - - {json.dumps(_ZEEK | {'uri': '/latest/meta-data/'})}"
+    )
+    (finding,) = _scan(tmp_path, f"{len(message)} {message}").of("finding")
+    assert (finding["victim"]["ip"], finding["stage"]) == ("10.0.1.5", "requested")

@@ -31,6 +31,9 @@ _SYSLOG = re.compile(
 _CISCO_IOS = re.compile(
     rf"(?:<\d{{1,3}}>)?(?:\d+: )?(?:(?P<host>[\w.\-]+): )?(?:\d+: )?[*.]?(?P<time>{_BSD}): (?=%)"
 )
+_COUNT = re.compile(
+    r"\d{1,6} (?=<\d{1,3}>)"
+)  # octet counting (RFC 6587 3.4.1), where a stream was kept as it came
 _PRI = re.compile(r"<\d{1,3}>(?!\d? )")
 _STARTS = frozenset("<JFMASOND*.0123456789")
 _DEPTH = 8
@@ -44,6 +47,8 @@ def syslog(text: str) -> tuple[str, Outer | None]:
     """
     if text[:1] not in _STARTS:
         return text, None
+    if counted := _COUNT.match(text):
+        text = text[counted.end() :]
     if text[0] == "<":
         found = _RFC5424.match(text)
         if found is not None:
