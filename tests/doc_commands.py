@@ -17,6 +17,11 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 _COLUMNS = 100
+_COMMAND = re.compile(
+    r"(?:ExecStart=|\*/10 \* \* \* \* root )?imdswatch [a-z]|eval |(?:[\w./]+/)?(?:cp|echo|install|make|pip|pipx|podman"
+    r"|python|sha256sum|sigma|spark-submit|systemctl|tshark|uv) "
+)
+"""What begins a command line, where no prompt says so."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,29 @@ def commands(pages: Sequence[Path]) -> Iterator[Command]:
                 line, *output = part.rstrip("\n").split("\n")
                 text, _, note = line.partition("  # exit ")
                 yield Command(str(page.relative_to(ROOT)), text, int(note or 0), tuple(output))
+
+
+def other_commands() -> Iterator[Command]:
+    """Yield the command lines of blocks that are no `console`: they need a network, root, archives or receivers.
+
+    A note `# exit N` is honoured; so is what stands below a line that begins with `$ `.
+    """
+    for page in markdown():
+        if page.name in (
+            "commands.md",
+            "rules.md",
+        ):  # what --help says is folded, and no line of it a command
+            continue
+        place = str(page.relative_to(ROOT))
+        fenced = re.findall(r"(?ms)^```(\w*)\n(.*?)^```$", page.read_text(encoding="utf-8"))
+        for text in (text for language, text in fenced if language in ("", "sh", "text", "bash", "ini")):
+            shown = re.split(r"(?m)^\$ ", text)[1:]
+            for line in shown or re.sub(r"\\\n\s*", "", text).splitlines():
+                words, *output = line.rstrip("\n").split("\n")
+                if shown or _COMMAND.match(words):
+                    words, _, note = words.partition("  #")
+                    code = re.match(r" exit (\d)", note)
+                    yield Command(place, words.rstrip(), int(code[1]) if code else 0, tuple(output))
 
 
 def install(folder: Path) -> None:

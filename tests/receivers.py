@@ -99,12 +99,13 @@ class Certificates:
         return context
 
 
-def make_certificates(folder: Path) -> Certificates:
+def make_certificates(folder: Path, *hosts: str) -> Certificates:
+    """Write an authority, another one, and the server's (also for `hosts`) and the client's certificates."""
     authority = _authority("imdswatch test authority")
     other = _authority("another authority")
     _write(folder / "ca.pem", authority[1])
     _write(folder / "other.pem", other[1])
-    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    names = [*map(x509.DNSName, ("localhost", *hosts)), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
     for name in ("server", "client"):
         key, certificate = _signed(name, authority, names)
         _write(folder / f"{name}.pem", certificate, key)
@@ -186,14 +187,14 @@ class _Threaded(socketserver.ThreadingTCPServer):
 
 
 @contextmanager
-def stream(handle: Callable[[socket.socket], None]) -> Iterator[int]:
+def stream(handle: Callable[[socket.socket], None], port: int = 0) -> Iterator[int]:
     """Serve TCP connections with a function, and yield the port."""
 
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
             handle(self.request)
 
-    with _Threaded(("127.0.0.1", 0), Handler) as server:
+    with _Threaded(("127.0.0.1", port), Handler) as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         yield server.server_address[1]
         server.shutdown()
