@@ -59,7 +59,12 @@ def main(jobs: Path, results: Path) -> None:
             return
         if isinstance(entered, int):
             raise SystemExit(entered)
-        with machine():
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(machine())
+            except PermissionError as error:  # an ordinary user in namespaces of his own may not mount everything
+                out.write(json.dumps({"cannot": str(error)}) + "\n")
+                return
             for job in wanted:
                 out.write(json.dumps({**job, **play(job)}) + "\n")
                 out.flush()

@@ -122,7 +122,7 @@ def missing(command: Command) -> str:
 def job(command: Command) -> dict[str, Any]:
     """Return what the machine is to do for a command."""
     line = command.line.removeprefix("ExecStart=").removeprefix("*/10 * * * * root ")
-    made: dict[str, Any] = {"page": command.page, "command": command.line, "line": line}
+    made: dict[str, Any] = {"command": command.line, "line": line}
     if (until := of(ENDED, line)) is not None:
         made |= {"until": until, "asks": "lab serve" in line}
     if line == "imdswatch watch --status":
@@ -144,7 +144,7 @@ def job(command: Command) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory) -> Mapping[tuple[str, str], dict[str, Any]]:
+def played(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, dict[str, Any]]:
     """All commands, run one after the other on a new machine."""
     folder = tmp_path_factory.mktemp("machine")
     jobs: list[dict[str, Any]] = []
@@ -152,6 +152,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Mapping[tuple[str, str],
     for page in pages:
         jobs += [{"line": line} for line in BEFORE.get(page, ())]
         jobs += [job(one) for one in COMMANDS if one.page == page and not (why_not(one) or missing(one))]
+    jobs = list({one["line"]: one for one in reversed(jobs)}.values())[::-1]  # the same line once
     (folder / "jobs").write_text(json.dumps(jobs), encoding="utf-8")
     done = subprocess.run(
         [sys.executable, str(Path(__file__).with_name("doc_machine.py")), folder / "jobs", folder / "results"],
@@ -162,7 +163,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Mapping[tuple[str, str],
     results = [json.loads(line) for line in (folder / "results").read_text(encoding="utf-8").splitlines()]
     if results and "cannot" in results[0]:
         pytest.skip(f"no namespaces here: {results[0]['cannot']}")
-    return {(one["page"], one["command"]): one for one in results if "command" in one}
+    return {one["command"]: one for one in results if "command" in one}
 
 
 @pytest.mark.parametrize(
@@ -170,12 +171,10 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Mapping[tuple[str, str],
     [command for command in COMMANDS if not why_not(command)],
     ids=lambda command: f"{command.page}: {command.line}",
 )
-def test_a_command_does_what_its_page_says(
-    command: Command, played: Mapping[tuple[str, str], dict[str, Any]]
-) -> None:
+def test_a_command_does_what_its_page_says(command: Command, played: Mapping[str, dict[str, Any]]) -> None:
     if lack := missing(command):
         pytest.skip(lack)
-    done = played[command.page, command.line]
+    done = played[command.line]
     shown = "\n".join(done["shown"])
     assert done["code"] == (of(CODES, command.line.removeprefix("ExecStart=")) or 0), shown
     assert "never ended" not in shown, shown
