@@ -62,7 +62,7 @@ def main(jobs: Path, results: Path) -> None:
         with contextlib.ExitStack() as stack:
             try:
                 stack.enter_context(machine())
-            except PermissionError as error:  # an ordinary user in namespaces of his own may not mount everything
+            except PermissionError as error:  # not everything may be mounted by a user
                 out.write(json.dumps({"cannot": str(error)}) + "\n")
                 return
             for job in wanted:
