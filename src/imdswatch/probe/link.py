@@ -116,7 +116,7 @@ class Kernel:
                     mac=_neighbour(route, via or host, out),
                 )
             except (OSError, ValueError, _netlink_error()) as error:
-                return Link(interface=interface or "", notes=(f"no route: {error}",))
+                return Link(interface=interface or "", notes=(f"no route: {error.args[-1]}",))
 
     @contextmanager
     def listen(self, host: str, interface: str) -> Iterator[Ear]:
