@@ -320,17 +320,3 @@ def test_the_engine_reads_nothing_but_the_folder_of_the_table(tmp_path: Path) ->
         with pytest.raises(duckdb.Error):
             connection.execute(query)
     connection.close()
-
-
-def test_the_log_of_a_delta_table_is_told_and_its_files_are_read(tmp_path: Path) -> None:
-    table_files.parquet(tmp_path / "part.parquet", objects(SAMPLES / "zeek_http" / "served.log"))
-    (tmp_path / "_delta_log").mkdir()
-    (tmp_path / "_delta_log" / "0.json").write_text(
-        '{"add":{"stats":{"maxValues":{"d":"169.254.169.254"}}}}\n'
-    )
-    found, summary = scanned(tmp_path)
-    assert {one.evidence[0].source for one in found if isinstance(one, Finding)} == {
-        str(tmp_path / "part.parquet")
-    }
-    assert [one.source for one in found if isinstance(one, Skipped)] == [str(tmp_path / "_delta_log")]
-    assert summary.sources == 1

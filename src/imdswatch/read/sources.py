@@ -20,9 +20,8 @@ _NULL_DEVICE = os.makedev(
     1, 3
 )  # Linux, Documentation/admin-guide/devices.txt: 1:3 is /dev/null; it reads as empty
 
-_DELTA = (
-    "_delta_log"  # it repeats the least and greatest values of columns, which are no events (Delta protocol)
-)
+LOG_OF_DELTA = "_delta_log"
+"""A folder of this name makes the one around it a Delta table; what it repeats of columns are no events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +51,40 @@ class PassedOver(Ignored):
     """A folder that was not looked into, because its name says that nothing in it is asked for."""
 
 
+@dataclass(frozen=True, slots=True)
+class Dropped(Ignored):
+    """A file that was not read, because the table around it says that it is none of it."""
+
+
+_NONE_OF_IT = "the log of the table around it does not list it"
+
+
 GONE = "does not exist (any more)"
 """Why a file cannot be read that is not there."""
 
 Outside = Callable[[str], bool]
 """Says of a folder met on the way that nothing in it is asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Which files below a folder are its table, by their paths in it; `files` is None where all are to be read.
+
+    `skipped` tells what of the table cannot be read as it should be.
+    """
+
+    files: frozenset[str] | None
+    skipped: tuple[Skipped, ...] = ()
+
+    def dropped(self, path: str) -> bool:
+        """Say whether a file is none of the table any more, or not yet; what is no Parquet never was."""
+        return (
+            self.files is not None and path.endswith(".parquet") and os.path.normpath(path) not in self.files
+        )
+
+
+Manifests = Callable[[str], Manifest]
+"""Says of a folder with a log which of its files are the table."""
 
 
 def display(path: str | bytes) -> str:
@@ -71,16 +99,23 @@ def why(error: OSError) -> str:
     return (error.strerror or type(error).__name__).lower()
 
 
-def walk(paths: Sequence[str], outside: Outside | None = None) -> Iterator[Source | Skipped | Ignored]:
-    """Yield what the given paths hold, in the order given; of folders below them only those not `outside`."""
+def walk(
+    paths: Sequence[str], outside: Outside | None = None, manifests: Manifests | None = None
+) -> Iterator[Source | Skipped | Ignored]:
+    """Yield what the given paths hold, in the order given; of folders below them only those not `outside`.
+
+    Of a folder with the log of a table only the files that are the table, if there are `manifests`.
+    """
     for path in paths:
         if path == STDIN:
             yield Source(STDIN, None, True, None)
         else:
-            yield from _entry(path, outside)
+            yield from _entry(path, outside, manifests)
 
 
-def _entry(path: str, outside: Outside | None) -> Iterator[Source | Skipped | Ignored]:
+def _entry(
+    path: str, outside: Outside | None, manifests: Manifests | None
+) -> Iterator[Source | Skipped | Ignored]:
     try:
         status = os.stat(path)
     except OSError as error:
@@ -90,7 +125,7 @@ def _entry(path: str, outside: Outside | None) -> Iterator[Source | Skipped | Ig
         yield Skipped(display(path), "", "is no possible file name")
         return
     if stat.S_ISDIR(status.st_mode):
-        yield from _folder(path, (status.st_dev, status.st_ino), outside)
+        yield from _folder(path, (status.st_dev, status.st_ino), outside, manifests)
     else:
         yield _leaf(path, status, named=True)
 
@@ -108,16 +143,19 @@ def _leaf(path: str, status: os.stat_result, *, named: bool) -> Source | Skipped
 
 
 def _folder(
-    top: str, identity: tuple[int, int], outside: Outside | None
+    top: str, identity: tuple[int, int], outside: Outside | None, manifests: Manifests | None
 ) -> Iterator[Source | Skipped | Ignored]:
     """Walk one folder with a stack of our own: a tree may be deeper than Python's recursion limit."""
     ancestors = {identity}
+    tables = _Tables(manifests)
+    yield from tables.entered(top)
     stack = [(identity, _listing(top))]
     while stack:
         identity, entries = stack[-1]
         entry = next(entries, None)
         if entry is None:
             stack.pop()
+            tables.left()
             ancestors.discard(identity)
             continue
         if isinstance(entry, Skipped):
@@ -129,12 +167,14 @@ def _folder(
             yield Skipped(display(entry), "", _why_entry(entry, error))
             continue
         if not stat.S_ISDIR(status.st_mode):
-            yield _leaf(entry, status, named=False)
+            dropped = tables.dropped(entry)
+            yield Dropped(display(entry), _NONE_OF_IT) if dropped else _leaf(entry, status, named=False)
             continue
-        if os.path.basename(entry) == _DELTA:
-            yield Skipped(
-                display(entry), "", "is the log of a Delta table: files that it dropped are read, too"
-            )
+        if os.path.basename(entry) == LOG_OF_DELTA:
+            if manifests is None:
+                yield Skipped(
+                    display(entry), "", "is the log of a Delta table: files that it dropped are read, too"
+                )
             continue
         if outside is not None and outside(entry):
             yield PassedOver(display(entry), "its name is of another time")
@@ -144,7 +184,34 @@ def _folder(
             yield Skipped(display(entry), "", "is a directory loop: it leads back to a folder it lies in")
             continue
         ancestors.add(identity)
+        yield from tables.entered(entry)
         stack.append((identity, _listing(entry)))
+
+
+class _Tables:
+    """The tables around the folder that is being walked, one for each folder on the way; None for those of none."""
+
+    def __init__(self, manifests: Manifests | None) -> None:
+        self._manifests = manifests
+        self._around: list[tuple[str, Manifest] | None] = []
+
+    def entered(self, folder: str) -> tuple[Skipped, ...]:
+        """Note that a folder is being walked; return what of its table cannot be read."""
+        if self._manifests is not None and os.path.isdir(os.path.join(folder, LOG_OF_DELTA)):
+            manifest = self._manifests(folder)
+            self._around.append((folder, manifest))
+            return manifest.skipped
+        self._around.append(self._around[-1] if self._around else None)
+        return ()
+
+    def left(self) -> None:
+        """Note that the folder has been walked."""
+        self._around.pop()
+
+    def dropped(self, path: str) -> bool:
+        """Say whether a file of the folder is none of the table around it."""
+        around = self._around[-1]
+        return around is not None and around[1].dropped(os.path.relpath(path, around[0]))
 
 
 def _why_entry(path: str, error: OSError) -> str:

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from imdswatch.finding import Finding, Skipped, Summary
 from imdswatch.read.partitions import span_of
-from imdswatch.read.sources import Ignored, Outside, PassedOver, Source, walk
+from imdswatch.read.sources import Dropped, Ignored, Manifest, Outside, PassedOver, Source, walk
 from imdswatch.scan.aggregate import Incident, Incidents, Key
 from imdswatch.scan.findings import FindingMaker
 from imdswatch.scan.hints import Hints
@@ -101,6 +101,8 @@ class Scan:
         self._notes: set[str] = set()
         self._unread: list[Skipped] = []  # met on the way, not told yet
         self._passed = 0  # folders whose name is of another time
+        self._dropped = 0  # files that the log of a table does not list
+        self._manifests: dict[str, Manifest] = {}  # by folder, for both looks
 
     def _unfilled(self) -> tuple[str, ...]:
         idle = [r.slug for r in self._options.rules if r.placeholders - set(self._options.site.values)]
@@ -127,6 +129,10 @@ class Scan:
         self._incidents.close()
         if self._passed:
             self._notes.add(f"{self._passed} folders not read: their names are of another time")
+        if self._dropped:
+            self._notes.add(
+                f"{self._dropped} files not read: the log of their Delta table does not list them"
+            )
         self._counts = replace(
             self._counts,
             findings=findings,
@@ -224,7 +230,7 @@ class Scan:
             yield from self._one_task(counting)
             return
         batch: list[Source] = []
-        for found in walk(self._paths, self._outside):
+        for found in walk(self._paths, self._outside, self._manifest):
             if isinstance(found, Skipped):
                 self._unread.append(found)
                 continue
@@ -257,7 +263,7 @@ class Scan:
     def _one_task(self, counting: bool) -> Iterator[Task]:
         """Yield one task with all sources, which reads their captures as one; in a second look if it can."""
         sources: list[Source] = []
-        for found in walk(self._paths, self._outside):
+        for found in walk(self._paths, self._outside, self._manifest):
             if isinstance(found, Skipped):
                 self._unread.append(found)
             elif isinstance(found, Ignored):
@@ -287,9 +293,18 @@ class Scan:
 
         return outside
 
+    def _manifest(self, folder: str) -> Manifest:
+        from imdswatch.scan.delta import manifest_of
+
+        if folder not in self._manifests:
+            self._manifests[folder] = manifest_of(folder)
+        return self._manifests[folder]
+
     def _ignore(self, ignored: Ignored, counting: bool) -> None:
         if counting and isinstance(ignored, PassedOver):
             self._passed += 1
+        elif counting and isinstance(ignored, Dropped):
+            self._dropped += 1
         elif counting:
             self._counts = replace(self._counts, ignored=self._counts.ignored + 1)
 
