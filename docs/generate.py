@@ -290,8 +290,10 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]
 
 
 if __name__ == "__main__":
+    import json_schema
     import manual
 
+    (Path(__file__).parent / json_schema.NAME).write_text(json_schema.text(), encoding="utf-8")
     (Path(__file__).parent / "man" / "imdswatch.1").write_text(manual.page(), encoding="utf-8")
     for page, content in pages().items():
         (Path(__file__).parent / page).write_text(content, encoding="utf-8")

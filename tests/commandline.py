@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import line_schema
 from patience import LONG
 
 SOURCES = Path(__file__).parents[1] / "src"
+_JUDGED = 200
 LIMIT = 300 << 20
 """Peak memory that no input may exceed, in bytes."""
 
@@ -43,8 +45,12 @@ class Done:
 
     @property
     def results(self) -> list[dict[str, Any]]:
-        """The lines of ndjson output."""
-        return [json.loads(line) for line in self.out.splitlines()]
+        """The lines of ndjson output; those of `imdswatch/1` are as its published schema says."""
+        found = [json.loads(line) for line in self.out.splitlines()]
+        for one in (*found[:_JUDGED], *found[-1:]):
+            if one.get("format") == line_schema.FORMAT:
+                assert line_schema.faults(one) == [], one
+        return found
 
     def of(self, kind: str) -> list[dict[str, Any]]:
         """The results of a type: finding, skipped, summary."""

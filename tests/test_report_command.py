@@ -360,6 +360,32 @@ def test_the_good_lines_around_a_broken_one_count(tmp_path: Path) -> None:
     assert skipped[20]["reason"] == "10 more lines are no findings"
 
 
+@pytest.mark.parametrize("how", ["utf-8-sig", "utf-16", "crlf", "gzip"])
+def test_how_a_file_is_written_does_not_matter(tmp_path: Path, how: str) -> None:
+    text = written("ndjson", findings(), show_suppressed=True)
+    plain, other = tmp_path / "plain", tmp_path / "other"
+    plain.write_text(text, encoding="utf-8")
+    match how:
+        case "crlf":
+            other.write_bytes(text.replace("\n", "\r\n").encode())
+        case "gzip":
+            other.write_bytes(gzip.compress(text.encode()))
+        case _:
+            other.write_text(text, encoding=how)
+    outputs = []
+    for path in (plain, other):
+        invoke(["report", str(path), "--format", "ndjson", "--show-suppressed", "-o", str(tmp_path / "out")])
+        outputs.append((tmp_path / "out").read_text(encoding="utf-8").splitlines()[:-1])
+    assert outputs[0] == outputs[1]
+
+
+def test_of_a_file_in_which_nothing_could_be_read_nothing_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "later.ndjson"
+    path.write_text(written("ndjson", findings()).replace("imdswatch/1", "imdswatch/2"), encoding="utf-8")
+    assert invoke(["report", str(path), "--format", "text", "-o", str(tmp_path / "out")]) == 3
+    assert (tmp_path / "out").read_text(encoding="utf-8").startswith("NOT CHECKED")
+
+
 def test_a_line_that_is_too_long_is_passed_over(tmp_path: Path) -> None:
     path = file(tmp_path, "a.ndjson", make("10.0.0.1"))
     path.write_bytes(b'{"format":"' + b"x" * (40 << 20) + b"\n" + path.read_bytes())

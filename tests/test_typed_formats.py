@@ -15,6 +15,7 @@ import ecs_fields
 import ocsf_classes
 from imdswatch.finding import Finding, Skipped, Summary
 from imdswatch.report import attack, clock, ecs, ndjson, ocsf
+from imdswatch.report.csv import COLUMNS
 from imdswatch.verdict import Reason, Verdict
 from report_cases import SKIPPED, findings, make, written
 from test_report import check
@@ -297,9 +298,17 @@ def test_a_file_that_was_cut_short_is_known_by_its_missing_end(format: str) -> N
     assert ocsf_classes.VERSION == ocsf.VERSION
 
 
+def test_the_page_of_formats_has_the_columns_of_csv_in_their_order() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "formats.md").read_text(encoding="utf-8")
+    section = page.split("## Columns of CSV")[1].split("\n## ")[0]
+    cells = re.findall(r"(?m)^\| (`[^|]*) \|", section)
+    assert tuple(re.findall(r"`([a-z_]+)`", " ".join(cells))) == COLUMNS
+
+
 def test_the_page_of_formats_says_where_each_member_goes() -> None:
     page = (Path(__file__).parents[1] / "docs" / "formats.md").read_text(encoding="utf-8")
-    told = set(re.findall(r"(?m)^\| `([a-z_.]+)` \|", page.split("## Where each member goes")[1]))
+    section = page.split("## Where each member goes")[1].split("\n## ")[0]
+    told = set(re.findall(r"(?m)^\| `([a-z_.]+)` \|", section))
     members: set[str] = set()
     for one in [*findings(), make(verdict="impostor", reasons=VERDICT.reasons)]:
         exact = ndjson.finding_document(one)

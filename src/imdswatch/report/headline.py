@@ -47,7 +47,7 @@ def headline(digest: Digest, summary: Summary) -> Headline:
     unread = f"{plural(missed, 'place')} could not be looked at"
     if suppressed:
         sentence = f"Nothing to act on: {plural(suppressed, 'finding')}, all suppressed."
-    elif not (summary.bytes or summary.records):
+    elif not summary.records and (missed or not summary.bytes):
         if missed:
             return Headline(
                 "nothing", "NOT CHECKED", f"{unread} (listed below), and there was nothing else.", ()
