@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from commandline import Done, scan
+from commandline import Done, run, scan
 
 _ZEEK = {"ts": 1763773200.5, "id.orig_h": "10.0.1.5", "id.resp_h": "169.254.169.254", "id.resp_p": 80}
 
@@ -129,3 +129,23 @@ def test_a_syslog_stream_with_octet_counts_is_read(tmp_path: Path) -> None:
     )
     (finding,) = _scan(tmp_path, f"{len(message)} {message}").of("finding")
     assert (finding["victim"]["ip"], finding["stage"]) == ("10.0.1.5", "requested")
+
+
+@pytest.mark.parametrize("junk", [b"\xff\xfe\xfd", b"\xff\xfe", b"\xfe\xff", b"\xff\xfe\n", b"\x80\xff"])
+def test_broken_bytes_at_the_start_are_no_mark_of_another_encoding(tmp_path: Path, junk: bytes) -> None:
+    log = tmp_path / "in.log"
+    log.write_bytes(junk + b"\n" + json.dumps(_ZEEK | {"uri": "/latest/meta-data/"}).encode() + b"\n")
+    assert _stages(scan(tmp_path, log, "--each")) == ["requested"]
+
+
+def test_rules_and_schemas_list_and_show(tmp_path: Path) -> None:
+    for what, name in (("rules", "imds-contact"), ("schemas", "zeek_http")):
+        short, long = run(tmp_path, what), run(tmp_path, what, "list")
+        assert (short.code, long.code, short.out) == (0, 0, long.out)
+        shown = run(tmp_path, what, "show", name)
+        assert shown.code == 0
+        assert name in shown.out
+        assert run(tmp_path, what, "show", "nothing").code == 2
+    assert run(tmp_path, "rules", "imds-contact").out == run(tmp_path, "rules", "show", "imds-contact").out
+    for words in (("show",), ("list", "imds-contact"), ("imds-contact", "imds-request"), ("show", "list")):
+        assert run(tmp_path, "rules", *words).code == 2

@@ -31,6 +31,7 @@ WORDS = {
     "report": ("report",),
     "rules": ("rules", "imds-contact"),
     "schemas": ("schemas",),
+    "schemas list": ("schemas", "list"),
     "schemas show": ("schemas", "show", "squid"),
     "schemas detect": ("schemas", "detect", str(ROOT / "examples" / "squid-access.log")),
     "completion": ("completion", "bash"),

@@ -11,20 +11,25 @@ from imdswatch.cli.shared import TEXT_OR_NDJSON
 from imdswatch.errors import UsageError
 
 
-@click.command(epilog="Examples: imdswatch rules | imdswatch rules imds-answered")
-@click.argument("slug", required=False)
+@click.command(epilog="Examples: imdswatch rules list | imdswatch rules show imds-answered")
+@click.argument("words", nargs=-1, metavar="[list | [show] SLUG]")
 @click.option(
     "--rules", "overlay", type=click.Path(path_type=Path), metavar="DIR", help="Rules over the built-in ones."
 )
 @click.option("--format", "form", type=TEXT_OR_NDJSON, default="text", show_default=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="PATH", help="Write here.")
-def rules(slug: str | None, overlay: Path | None, form: str, output: Path | None) -> int:
+def rules(words: tuple[str, ...], overlay: Path | None, form: str, output: Path | None) -> int:
     """List the rules, or show one: what it means, what it cannot see, its Sigma text."""
     from imdswatch.report import catalogue, catalogue_ndjson
     from imdswatch.rule import load_rules
 
     loaded = load_rules(overlay)
-    if slug is None:
+    slug = words[-1] if words else "list"
+    if words[:-1] not in ((), ("show",)) or slug == "show":
+        raise UsageError(
+            f"`{' '.join(words)}` is neither `list` nor one rule", help="`imdswatch rules` lists them"
+        )
+    if slug == "list" and len(words) < 2:
         write(catalogue_ndjson.rules(loaded) if form == "ndjson" else catalogue.show_rules(loaded), output)
         return 0
     for rule in loaded:

@@ -46,13 +46,23 @@ def schemas(ctx: click.Context, /, **options: Any) -> int:
         given = {name: value for name, value in options.items() if value is not None}
         ctx.default_map = dict.fromkeys(schemas.commands, given)  # `schemas --schemas DIR show NAME`
         return 0
+    return _list(**options)
+
+
+def _list(overlay: Path | None, form: str, output: Path | None) -> int:
     from imdswatch.report import catalogue, catalogue_ndjson
     from imdswatch.schema import load_schemas
 
-    known = load_schemas(options["overlay"])
-    ndjson = options["form"] == "ndjson"
-    write(catalogue_ndjson.schemas(known) if ndjson else catalogue.show_schemas(known), options["output"])
+    known = load_schemas(overlay)
+    write(catalogue_ndjson.schemas(known) if form == "ndjson" else catalogue.show_schemas(known), output)
     return 0
+
+
+@schemas.command("list", epilog="Example: imdswatch schemas list --format ndjson")
+@_written
+def schemas_list(**options: Any) -> int:
+    """List the log layouts, as `imdswatch schemas` alone does."""
+    return _list(**options)
 
 
 @schemas.command("show", epilog="Example: imdswatch schemas show zeek_http")

@@ -73,6 +73,7 @@ REFUSED: Mapping[str, Mapping[str, str]] = {
         "schemas": "rules are listed by themselves; docs/rules.md says what each can fire on",
     },
     "schemas": {**_OF_CATALOGUE, **_NO_RULES},
+    "schemas list": {**_OF_CATALOGUE, **_NO_RULES},
     "schemas show": {**_OF_CATALOGUE, **_NO_RULES},
     "schemas detect": {
         **_OF_CATALOGUE,
