@@ -150,7 +150,7 @@ def recognise(head: bytes) -> Content:
     if head.startswith(_UTF8_BOM):
         return Content("text", bom=3)
     for bom, encoding in _BOMS:
-        # Broken bytes may begin like a mark. Any line end, blank or digit in UTF-16 and UTF-32 has a zero, text has none.
+        # Broken bytes may begin like a mark. A line end, blank or digit in UTF-16 and UTF-32 has a zero, else none has.
         if head.startswith(bom) and (b"\0" in head[len(bom) :] or len(head) < 16):
             return Content("encoded", encoding=encoding, bom=len(bom))
     if encoding := _utf16(head):
