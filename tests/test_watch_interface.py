@@ -18,7 +18,7 @@ import pytest
 import wires
 from commandline import command, environment, run
 from patience import LONG, until
-from test_capture_paths import FOLDER
+from test_capture_paths import FOLDER, capture
 
 pytestmark = wires.NEEDS_ROOT
 
@@ -107,6 +107,23 @@ def test_from_the_wire_to_standard_output(cable: None, tmp_path: Path) -> None:
     assert finding["evidence"][0]["position"].startswith("packet ")
     (summary,) = watching.of("summary")
     assert (summary["sources"], summary["records"], summary["skipped"]) == (1, 18 * 2, 0)
+
+
+def test_zeros_are_nobodys_card(cable: None, tmp_path: Path) -> None:
+    """What loopback has for MAC addresses names neither victim nor responder, in a watch or a scan."""
+    frames = [bytes(12) + frame[12:] for frame in _frames("curl-v2")]
+    (tmp_path / "lo.pcap").write_bytes(capture(frames))
+    scan = run(tmp_path, "scan", tmp_path / "lo.pcap", "--format", "ndjson")
+    watching = Watching(tmp_path)
+    try:
+        wires.send(frames)
+        watching.until(lambda: "credentials-served" in watching.stages())
+    finally:
+        watching.end()
+    for finding in (scan.of("finding")[-1], watching.of("finding")[-1]):
+        assert finding["victim"]["ip"] == "10.20.1.10"
+        assert finding["responder"]["ip"] == "169.254.169.254"
+        assert "mac" not in finding["victim"] | finding["responder"]
 
 
 def test_a_sensor_that_is_killed_says_from_when_to_when_it_was_blind(cable: None, tmp_path: Path) -> None:

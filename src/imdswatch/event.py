@@ -110,6 +110,8 @@ FIELDS: dict[str, Field] = {
 
 ENDPOINT_LABEL = "instance-data"
 """First label of the endpoint's DNS names: instance-data, .ec2.internal, .REGION.compute.internal (EC2 User Guide)."""
+_NO_CARD = "00:00:00:00:00:00"
+"""What stands for a MAC address where there is none: on loopback, in an ARP request, in flow records."""
 _NO_ANSWER_STATUS = frozenset({407, 502, 503, 504})
 _V4_HEADERS, _V6_HEADERS = 60, 80  # bytes: IP header 20/40, TCP header with options at most 40 (RFC 9293 3.1)
 
@@ -117,9 +119,12 @@ _V4_HEADERS, _V6_HEADERS = 60, 80  # bytes: IP header 20/40, TCP header with opt
 def complete(fields: dict[str, Any]) -> dict[str, Any]:
     """Fill url, host, uri_path, uri_query and answered from each other, in place; return the same dict.
 
-    Never replaces what the source said, except that a query inside `uri_path` moves to `uri_query` and an absolute
-    URL in `uri_path` (as proxies send it) becomes `url`.
+    Never replaces what the source said, except that a query inside `uri_path` moves to `uri_query`, an absolute URL in
+    `uri_path` (as proxies send it) becomes `url`, and a MAC address of zeros, which names nobody, is left out.
     """
+    for name in ("src_mac", "dst_mac"):
+        if fields.get(name) == _NO_CARD:
+            del fields[name]
     path, url = fields.get("uri_path"), fields.get("url")
     if path is not None and not path.startswith("/") and "://" in path:
         url = fields.setdefault("url", path)
@@ -239,7 +244,7 @@ def victim_mac(fields: Mapping[str, Any]) -> str | None:
 
 def _one_card(mac: str) -> bool:
     """Say whether a MAC address is one network card's: its group bit is not set (IEEE 802-2014 8.2)."""
-    return mac[1:2] not in "13579bdfBDF" and mac != "00:00:00:00:00:00"
+    return mac[1:2] not in "13579bdfBDF" and mac != _NO_CARD
 
 
 def endpoint(fields: Mapping[str, Any]) -> str | None:
