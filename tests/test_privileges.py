@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 import wires
+from imdswatch.watch import privileges
+from imdswatch.watch.state import is_ours
 
 TOOL = """
 import json, os, socket, sys
@@ -88,3 +90,53 @@ def test_without_root_there_is_nothing_to_give() -> None:
         pytest.skip("another user cannot run this interpreter")
     assert left("", "13", *before)["CapEff"] == 0
     assert str(left("root", "13", *before)).startswith("cannot become user root")
+
+
+def test_root_becomes_who_called_sudo(monkeypatch: pytest.MonkeyPatch) -> None:
+    for uid, called, becomes in (
+        (0, "1000", "1000"),
+        (0, "0", "nobody"),
+        (0, "x", "nobody"),
+        (7, "1000", None),
+    ):
+        monkeypatch.setattr(os, "geteuid", lambda uid=uid: uid)
+        monkeypatch.setenv("SUDO_UID", called)
+        assert privileges.somebody() == becomes
+
+
+def test_only_a_state_is_handed_over(tmp_path: Path) -> None:
+    """A folder that holds anything else is somebody's: `--state /root` gives nothing away."""
+    private, other, open_to_all = tmp_path / "private", tmp_path / "other", tmp_path / "open"
+    for folder in (private, other, open_to_all):
+        folder.mkdir(mode=0o700)
+        (folder / "state.sqlite").touch()
+    (other / "diary.txt").touch()
+    open_to_all.chmod(0o755)
+    assert [is_ours(folder) for folder in (private, other, open_to_all, tmp_path / "none")] == [
+        True, False, False, False,
+    ]  # fmt: skip
+
+
+@wires.NEEDS_ROOT
+def test_what_is_in_the_way_of_another_user(tmp_path: Path) -> None:
+    def hindrance(user: str, state: Path, *written: Path, read: tuple[Path, ...] = ()) -> str:
+        return privileges.hindrance(user, own=state, written=written, read=read)
+
+    for folder in (tmp_path, *tmp_path.parents):
+        if not folder.stat().st_mode & 0o005:
+            folder.chmod(0o755)
+    assert hindrance("nobody-of-this-name", tmp_path) == "cannot be: there is no user nobody-of-this-name"
+    assert (os.geteuid(), os.getegid()) == (0, 0)
+    found = hindrance("nobody", tmp_path / "state")
+    if found:
+        assert found == "cannot read the modules of this program"
+        pytest.skip("another user cannot run this interpreter")
+    (tmp_path / "secret").write_text("")
+    (tmp_path / "secret").chmod(0o600)
+    (tmp_path / "shut").mkdir(mode=0o700)
+    assert hindrance("nobody", tmp_path / "shut" / "state") == f"cannot write to {tmp_path}/shut/state"
+    assert hindrance("nobody", tmp_path / "state", tmp_path / "out") == f"cannot write to {tmp_path}/out"
+    assert (
+        hindrance("nobody", tmp_path / "state", read=(tmp_path / "secret",))
+        == f"cannot read {tmp_path}/secret"
+    )

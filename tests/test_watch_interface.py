@@ -17,6 +17,7 @@ import pytest
 
 import wires
 from commandline import command, environment, run
+from imdswatch.watch.syscalls import MACHINES
 from patience import LONG, until
 from test_capture_paths import FOLDER, capture
 
@@ -180,6 +181,7 @@ def test_it_gives_up_what_it_does_not_need(cable: None, tmp_path: Path) -> None:
         lines = dict(line.split(":\t", 1) for line in status.splitlines())
         assert int(lines["CapEff"], 16) == int(lines["CapPrm"], 16) == 1 << 13
         assert lines["NoNewPrivs"] == "1"
+        assert lines["Seccomp"] == "2" or os.uname().machine not in MACHINES
         wires.cut("out0")  # and still it can open the interface again
         wires.lay()
         watching.until(lambda: len(watching.of("skipped")) == 2)
@@ -207,17 +209,27 @@ def test_what_cannot_be(cable: None, tmp_path: Path, words: list[str], said: str
     assert said in done.err
 
 
-def test_another_user(cable: None, tmp_path: Path) -> None:
-    """Everything is opened first; what is written afterwards is written by that user."""
+@pytest.fixture
+def readable(tmp_path: Path) -> bool:
+    """Whether another user can run this interpreter; what is made here is everybody's."""
     tmp_path.chmod(0o777)
     for folder in tmp_path.parents:
         if not os.stat(folder).st_mode & 0o005:
             folder.chmod(0o755)
     try:
         os.seteuid(65_534)
-        readable = os.access(os.__file__, os.R_OK, effective_ids=True)
+        return os.access(os.__file__, os.R_OK, effective_ids=True)
     finally:
         os.seteuid(0)
+
+
+def _uid(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("Uid:")).split()[1])
+
+
+def test_another_user(cable: None, tmp_path: Path, readable: bool) -> None:
+    """Everything is opened first; what is written afterwards is written by that user."""
     if not readable:
         told = run(
             tmp_path, "watch", "--state", tmp_path / "state", "--interface", "out0", "--user", "nobody"
@@ -230,4 +242,29 @@ def test_another_user(cable: None, tmp_path: Path) -> None:
         watching.until(lambda: "credentials-served" in watching.stages())
     finally:
         assert watching.end()[0] == 0
-    assert (tmp_path / "state").stat().st_uid == 65534
+
+
+def test_root_does_not_stay_root_unless_it_must(cable: None, tmp_path: Path, readable: bool) -> None:
+    """The state goes with whoever goes on, and back."""
+    watching = Watching(tmp_path)
+    wires.send(_frames("curl-v1"))
+    watching.until(lambda: "credentials-served" in watching.stages())
+    uid = _uid(watching.pid)
+    code, said = watching.end()
+    assert code == 0
+    if readable:
+        assert uid == 65_534
+        assert "goes on as user nobody, which gives up root" in said
+    else:
+        assert uid == 0
+        assert "goes on as root, without root's powers: user nobody cannot read the modules" in said
+    assert {path.stat().st_uid for path in (tmp_path / "state").iterdir()} == {uid}
+    (tmp_path / "own").mkdir(mode=0o700)
+    watching = Watching(tmp_path, "-o", str(tmp_path / "own" / "told"))
+    uid, (code, said) = _uid(watching.pid), watching.end()
+    assert (uid, code) == (0, 0)
+    assert "goes on as root, without root's powers: user nobody cannot" in said
+    assert {path.stat().st_uid for path in (tmp_path / "state").iterdir()} == {0}
+    watching = Watching(tmp_path, "--user", "root", "-q")
+    uid, (code, said) = _uid(watching.pid), watching.end()
+    assert (uid, code, said) == (0, 0, "")

@@ -20,7 +20,8 @@ from imdswatch.finding import STAGE_RANK, STAGES, Finding
 def sink_of(options: dict[str, Any], live: bool = False, *, append: bool = False) -> Iterator[Any]:
     """Open the sink that the options name, for as long as the block lasts; `live`: what is written is seen at once.
 
-    `append`: a file is added to, and may be rotated meanwhile.
+    `append`: for a command without an end. A file is added to, and may be rotated meanwhile; the program behind a pipe
+    may stop to read. What cannot be written is `Unwritten`, and may be told again.
     """
     from imdswatch.report import open_sink
 
@@ -139,12 +140,18 @@ def unwritable(error: OSError, file: str = "") -> UsageError:
 
 @contextmanager
 def handle_of(output: Path | None, *, append: bool = False) -> Iterator[TextIO]:
-    """Open the output, or standard output where none is named; raises UsageError. `append`: see `appended`."""
+    """Open the output, or standard output where none is named; raises UsageError. `append`: see `sink_of`."""
     if output is None:
         if sys.stdout is None:
             raise UsageError("cannot write the output: standard output is closed")
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", newline="")
+        if append:
+            from imdswatch.cli.piped import Piped, is_read_by_a_program
+
+            if is_read_by_a_program(sys.stdout.fileno()):
+                yield cast("TextIO", Piped(sys.stdout.fileno()))
+                return
         yield sys.stdout
         return
     if append:

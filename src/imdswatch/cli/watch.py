@@ -45,7 +45,11 @@ _FORMATS = Form(("text", "ndjson", "csv", "ocsf", "ecs"), {"html": _PAGE})
 )
 @click.option("--all-http", is_flag=True, help="Look at every packet: proxies, NAT and any port; costs more.")
 @click.option("--processes", is_flag=True, help="Name the process of this machine that asked.")
-@click.option("--user", metavar="NAME", help="Become this user once everything is open.")
+@click.option(
+    "--user",
+    metavar="NAME",
+    help="Become this user once everything is open (root: who called sudo, else nobody).",
+)
 @click.option("--follow", multiple=True, metavar="PATH", help="A log, or a folder of logs, as they grow.")
 @click.option(
     "--from-start", is_flag=True, help="Of a path that was not followed before, read what is there already."
@@ -116,7 +120,7 @@ def watch(**options: Any) -> int:
         _open_files()
         form = "lines" if options["form"] == "text" else options["form"]
         with (
-            live_feeds(options, judgement) as live,
+            live_feeds(options, judgement, _nothing if options["quiet"] else _say) as live,
             _metrics(options) as status,
             sink_of({**options, "form": form}, live=True, append=True) as opened,
         ):
@@ -169,6 +173,10 @@ def _options(options: dict[str, Any]) -> Options:
         schema=options["schema"],
         timezone=options["timezone"],
     )
+
+
+def _nothing(text: str) -> None:
+    """Say nothing: no warnings are wanted."""
 
 
 def _say(text: str) -> None:

@@ -51,7 +51,8 @@ class Ledger:
         self._told: dict[str, tuple[int, int]] = {}  # stage and count, of what was told and not kept
         self.trouble = self.mute = ""
         """Why the state cannot be written, and why findings cannot be told; empty where they can."""
-        self._unsaid: deque[Skipped] = deque(maxlen=_MOST_UNSAID)
+        self._unsaid: deque[Skipped] = deque()
+        self._more_unsaid = 0
         self.renew()
 
     def renew(self) -> None:
@@ -173,7 +174,8 @@ class Ledger:
         return True
 
     def summarise(self) -> None:
-        """Tell every finding that has changed since it was told last."""
+        """Tell every finding that has changed since it was told last, and what could not be told before."""
+        self.skipped(())
         done: list[Row] = []
         try:
             for row in self._state.untold():
@@ -189,11 +191,20 @@ class Ledger:
             self.trouble = trouble.reason
 
     def skipped(self, places: Iterable[Skipped]) -> None:
-        """Tell what could not be looked at."""
-        self._unsaid.extend(places)
+        """Tell what could not be looked at; of very many that nobody could be told, the first, and how many more."""
+        for place in places:
+            if len(self._unsaid) < _MOST_UNSAID:
+                self._unsaid.append(place)
+            else:
+                self._more_unsaid += 1
         try:
             while self._unsaid:
                 self._teller.skipped(self._unsaid[0])
                 self._unsaid.popleft()
+                self.mute = ""
+            if self._more_unsaid:
+                reason = f"{self._more_unsaid} more places could not be looked at while nobody could be told"
+                self._teller.skipped(Skipped("", "", reason))
+                self._more_unsaid = 0
         except Unwritten as error:
             self.mute = error.reason

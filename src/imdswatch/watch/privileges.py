@@ -1,13 +1,12 @@
-"""Give up what a sensor needs no more once its sockets are open: root, capabilities, and the way back to them.
+"""Give up what a sensor needs no more once its sockets are open: root, capabilities, system calls, and the way back.
 
 What stays is CAP_NET_RAW, so that an interface that comes back can be opened again; with `--processes` CAP_SYS_PTRACE,
 without which /proc does not say which program another user runs; with `--follow` CAP_DAC_READ_SEARCH, for logs. It
 is said to the kernel that this process and its children get no more than they have (no_new_privs, and an empty
 bounding set otherwise).
 
-A filter of system calls is not set here: no Python library for it is kept up to date; the systemd unit has one
-(SystemCallFilter=). Call it before threads are started: capabilities belong to a thread. Sources: capabilities(7),
-capset(2), prctl(2). Raises UsageError.
+Root that names nobody becomes who called sudo, else nobody, where that user can do what is left to do. Call it before
+threads are started: capabilities belong to a thread. Sources: capabilities(7), capset(2), prctl(2). Raises UsageError.
 """
 
 from __future__ import annotations
@@ -17,8 +16,12 @@ import grp
 import os
 import pwd
 import struct
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from imdswatch.errors import UsageError
+from imdswatch.watch.state import is_ours
 
 CAP_DAC_READ_SEARCH, CAP_NET_RAW, CAP_SYS_PTRACE = 2, 13, 19
 _VERSION_3 = 0x20080522
@@ -52,20 +55,94 @@ def permitted() -> int:
 
 def can_go_on() -> bool:
     """Say whether this process, as who it is now, may read the modules that it has yet to import."""
-    return all(os.access(path, os.R_OK) for path in (os.__file__, __file__))
+    return all(os.access(path, os.R_OK, effective_ids=True) for path in (os.__file__, __file__))
+
+
+def somebody() -> str | None:
+    """Return who root is to become where nobody is named: who called sudo, else nobody; None for who is not root."""
+    if os.geteuid():
+        return None
+    called = os.environ.get("SUDO_UID", "")
+    return called if called.isascii() and called.isdigit() and int(called) else "nobody"
+
+
+def hindrance(user: str, *, own: Path, written: Iterable[Path], read: Iterable[Path]) -> str:
+    """Say what of that which is left to do a user could not do; empty if nothing is in the way. Asked by root.
+
+    `own` is the folder of the state, which will be handed over; `written` are files, there or not; `read` files and
+    folders.
+    """
+    ours, there = is_ours(own), own.exists()
+    above = next(one for one in own.absolute().parents if one.exists())
+    try:
+        with _as(_entry(user)):
+            if not can_go_on():
+                return "cannot read the modules of this program"
+            if not (_may(above, os.X_OK) and (ours or not there or _may(own, os.W_OK | os.X_OK))):
+                return f"cannot write to {own}"
+            for path in written:
+                place, what = (
+                    (path, os.W_OK) if path.exists() else (path.absolute().parent, os.W_OK | os.X_OK)
+                )
+                if not _may(place, what):
+                    return f"cannot write to {path}"
+            for path in read:
+                if not _may(path, os.R_OK):
+                    return f"cannot read {path}"
+    except UsageError as error:
+        return f"cannot be: {error.what}"
+    except OSError as error:
+        return f"cannot be: {(error.strerror or str(error)).lower()}"
+    return ""
+
+
+def hand_over(folder: Path, user: str | None) -> None:
+    """Make the folder of a state the user's, with what is in it; root's for None. Any other folder is left alone."""
+    entry = _entry(user) if user is not None else pwd.getpwuid(0)
+    with suppress(OSError):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if is_ours(folder):
+            for path in (*folder.iterdir(), folder):
+                os.chown(path, entry.pw_uid, entry.pw_gid, follow_symlinks=False)
+
+
+def _may(path: Path, what: int) -> bool:
+    return os.access(path, what, effective_ids=True)
+
+
+@contextmanager
+def _as(entry: pwd.struct_passwd) -> Iterator[None]:
+    """Be a user for as long as the block lasts; raises OSError. For root, before anything is given up."""
+    group, groups = os.getegid(), os.getgroups()
+    os.setgroups(_groups(entry))
+    try:
+        os.setegid(entry.pw_gid)
+        os.seteuid(entry.pw_uid)
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(group)
+        os.setgroups(groups)
+
+
+def _entry(user: str) -> pwd.struct_passwd:
+    try:
+        return pwd.getpwuid(int(user)) if user.isdigit() else pwd.getpwnam(user)
+    except (KeyError, OverflowError):
+        raise UsageError(f"there is no user {user}", help="useradd --system imdswatch makes one") from None
+
+
+def _groups(entry: pwd.struct_passwd) -> list[int]:
+    return [group.gr_gid for group in grp.getgrall() if entry.pw_name in group.gr_mem]
 
 
 def _become(user: str, library: ctypes.CDLL) -> None:
-    try:
-        entry = pwd.getpwuid(int(user)) if user.isdigit() else pwd.getpwnam(user)
-    except KeyError:
-        raise UsageError(f"there is no user {user}", help="useradd --system imdswatch makes one") from None
+    entry = _entry(user)
     if os.geteuid() == entry.pw_uid:
         return
     _checked(library.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0), "keepcaps")
-    groups = [group.gr_gid for group in grp.getgrall() if entry.pw_name in group.gr_mem]
     try:
-        os.setgroups(groups)
+        os.setgroups(_groups(entry))
         os.setresgid(entry.pw_gid, entry.pw_gid, entry.pw_gid)
         os.setresuid(entry.pw_uid, entry.pw_uid, entry.pw_uid)
     except OSError as error:

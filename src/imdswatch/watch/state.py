@@ -14,6 +14,7 @@ import fcntl
 import json
 import os
 import sqlite3
+import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -262,6 +263,16 @@ class State:
         with suppress(sqlite3.Error):
             self._database.close()
         os.close(self._lock)
+
+
+def is_ours(folder: Path) -> bool:
+    """Say whether a folder holds nothing but a state that no watch uses, and nobody but its owner may look into it."""
+    try:
+        mode, names = folder.stat().st_mode, os.listdir(folder)
+    except OSError:
+        return False
+    known = all(name == _LOCK or name.startswith(NAME) for name in names)
+    return stat.S_ISDIR(mode) and not mode & 0o077 and known and not _is_locked(folder)
 
 
 def read_status(folder: Path) -> tuple[dict[str, Any], dict[int, int], bool]:
