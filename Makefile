@@ -168,8 +168,10 @@ lab: $(VENV)/dev.stamp $(CLIENTS)/stamp $(CLIENTS)/debian.stamp  ## every scenar
 
 clients: $(CLIENTS)/stamp  ## real AWS clients for the rehearsal (installed, not started)
 
-soak: $(VENV)/dev.stamp  ## rotating logs under kill -9, against one scan of all of them; SOAK="--gigabytes 10 --between 30"
+soak: $(VENV)/dev.stamp  ## 10 GB of rotating logs, and twice 50 million packets, under kill -9 every 30 s; SOAK="--gigabytes 1" for less
 	$(BIN)/python tests/watch_soak.py $(SOAK)
+	PYTHONPATH=src $(BIN)/python tests/interface_soak.py
+	PYTHONPATH=src $(BIN)/python tests/interface_soak.py --all-http --rate 100000
 
 COMPILE = $(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --strip-extras --allow-unsafe
 

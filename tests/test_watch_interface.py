@@ -17,6 +17,7 @@ import pytest
 
 import wires
 from commandline import command, environment, run
+from imdswatch.watch.state import read_status
 from imdswatch.watch.syscalls import MACHINES
 from patience import LONG, until
 from test_capture_paths import FOLDER, capture
@@ -34,8 +35,9 @@ def cable() -> Iterator[None]:
 class Watching:
     """A watch that runs, and the results it has written so far."""
 
-    def __init__(self, folder: Path, *words: str) -> None:
+    def __init__(self, folder: Path, *words: str, driver: str = "") -> None:
         self.results: list[dict[str, Any]] = []
+        self._state = folder / "state"
         arguments = [
             "watch",
             "--interface",
@@ -47,7 +49,11 @@ class Watching:
             *words,
         ]
         self._process = subprocess.Popen(
-            command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(), text=True
+            command(*arguments, driver=driver),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment(),
+            text=True,
         )
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
@@ -70,6 +76,12 @@ class Watching:
 
     def until(self, holds: Callable[[], bool]) -> None:
         until(holds, lambda: str(self.results))
+
+    def tell(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    def has_reloaded(self) -> bool:
+        return bool(read_status(self._state)[0].get("reloads"))
 
     def of(self, kind: str) -> list[dict[str, Any]]:
         return [one for one in self.results if one["type"] == kind]
@@ -189,6 +201,75 @@ def test_it_gives_up_what_it_does_not_need(cable: None, tmp_path: Path) -> None:
         watching.until(lambda: "credentials-served" in watching.stages())
     finally:
         assert watching.end()[0] == 0
+
+
+def _another(name: str, last: int) -> list[bytes]:
+    """A recorded dialogue, of another victim."""
+    return [frame.replace(b"\x0a\x14\x01\x0a", bytes([10, 20, 1, last])) for frame in _frames(name)]
+
+
+def test_a_site_is_loaded_anew_between_two_packets(cable: None, tmp_path: Path) -> None:
+    """A reload takes its time; the packets of that time wait in the ring. A wrong site changes nothing."""
+    site = tmp_path / "site.toml"
+    site.write_text('[site]\nname = "lab"\n')
+    watching = Watching(tmp_path, "--site", str(site), "--show-suppressed")
+    try:
+        wires.send(_frames("curl-v2"))
+        watching.until(lambda: "credentials-served" in watching.stages())
+        site.write_text('[site]\nname = "lab"\non_premises = ["192.0.2.0/24"]\n')
+        watching.tell(signal.SIGHUP)
+        watching.until(watching.has_reloaded)
+        wires.send(_another("curl-v2", 11))
+        watching.until(lambda: "10.20.1.11" in {one["victim"]["ip"] for one in watching.of("finding")})
+        site.write_text("[site]\nname = 7\n")
+        watching.tell(signal.SIGHUP)
+        watching.until(lambda: bool(watching.of("skipped")))
+        wires.send(_another("curl-v2", 12))
+        watching.until(lambda: "10.20.1.12" in {one["victim"]["ip"] for one in watching.of("finding")})
+    finally:
+        code, said = watching.end()
+    assert code == 0
+    assert "what was in force stays in force" in said
+    (wrong,) = watching.of("skipped")
+    assert (wrong["source"], wrong["position"]) == (str(site), "line 2")
+    assert {one["victim"]["ip"]: one["suppressed_by"] for one in watching.of("finding")} == {
+        "10.20.1.10": None, "10.20.1.11": "on_premises", "10.20.1.12": "on_premises",
+    }  # fmt: skip
+
+
+def test_a_clock_that_is_set_back_loses_nothing(cable: None, tmp_path: Path) -> None:
+    """The system's clock is not ours to set: what asks it, and what stamps packets, is set back in the program."""
+    moved = tmp_path / "moved"
+    driver = (
+        "import os, time\nfrom dataclasses import replace\nfrom imdswatch.read.ring import Captured\n"
+        f"def back(): return 8e5 * os.path.exists({str(moved)!r})\n"
+        "clock, when, frame = time.time, Captured.when, Captured.frame\n"
+        "time.time = lambda: clock() - back()\n"
+        "Captured.when = lambda self, number: when(self, number) - back()\n"
+        "def stamped(self, number):\n"
+        "    found = frame(self, number)\n"
+        "    return replace(found, time=found.time - back())\n"
+        "Captured.frame = stamped\n"
+    )
+    watching = Watching(tmp_path, driver=driver)
+    try:
+        frames = _another("curl-v2", 11)
+        wires.send(_frames("curl-v2") + frames[:-4])  # one dialogue is over, one is in the middle
+        watching.until(lambda: "credentials-served" in watching.stages())
+        moved.touch()
+        wires.send(frames[-4:] + _another("curl-v2", 12))
+        served = {"10.20.1.10", "10.20.1.12"}
+        watching.until(
+            lambda: served <= {
+                one["victim"]["ip"] for one in watching.of("finding") if one["stage"] == "credentials-served"
+            }
+        )  # fmt: skip
+    finally:
+        assert watching.end()[0] == 0
+    last = {one["victim"]["ip"]: one for one in watching.of("finding")}
+    assert set(last) == {"10.20.1.10", "10.20.1.11", "10.20.1.12"}
+    assert last["10.20.1.12"]["last_seen"] < last["10.20.1.10"]["first_seen"]
+    assert watching.of("skipped") == []
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,9 @@ def resume(feeds: Sequence[Feed], state: State) -> None:
     try:
         looked = json.loads(state.meta("opened") or "{}")
         before = Status.of(json.loads(state.meta("status") or "null") or {})
-        looked |= {one.name: max(before.at, looked.get(one.name, 0.0)) for one in before.feeds}
+        looked |= {
+            one.name: max(one.counts.until or before.at, looked.get(one.name, 0.0)) for one in before.feeds
+        }
     except (StateTrouble, ValueError):
         pass  # there was none
     for feed in live:

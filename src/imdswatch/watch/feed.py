@@ -19,7 +19,8 @@ class Counts:
 
     `records` are packets of an interface and lines of a log; `drops` is what was lost before anybody could look at it;
     `events` were judged; `last_time` is the newest time that stood in a record, epoch seconds; `lag` is how many bytes
-    are there and were not read yet.
+    are there and were not read yet. `until` is when all that had come was judged, epoch seconds, where nothing waits to
+    be read later: an interface.
     """
 
     records: int = 0
@@ -28,6 +29,7 @@ class Counts:
     events: int = 0
     last_time: float | None = None
     lag: int = 0
+    until: float | None = None
 
 
 class Feed(Protocol):

@@ -39,6 +39,8 @@ _MOST_FILTERED, _MOST_SEARCHED = 64, 256
 _MOST_PAIRS = 32
 _FEW = 64
 """Packets that passed the kernel's filter which are read at once: searching among so few costs more."""
+_UNTOLD = 1.0
+"""Seconds within which what a packet shows is told (`read.prompt`), its block's way through the ring included."""
 _ADAPT = 0.5
 """Seconds between two changes of the search: one costs as much as reading some ten thousand packets."""
 
@@ -69,6 +71,7 @@ class LiveFeed:
         self._skipped: list[Skipped] = []
         self._records = self._bytes = self._events = 0
         self._last: float | None = None
+        self._until: float | None = None
 
     def _filter(self, linktype: int) -> tuple[Instruction, ...]:
         return (
@@ -108,15 +111,18 @@ class LiveFeed:
     def read(self, outcome: Outcome) -> None:
         """Judge the packets that are there, and what waited long enough."""
         for _ in range(_READS):
+            before = time.time()
             packets = self._live.read()
             if packets is None:
+                self._until = before - _UNTOLD
                 break
             self._records += len(packets)
             outcome.lines += len(packets)
             now = time.monotonic()
             for frame in self._chosen(packets, now):
                 self._take(outcome, self._prompt.push(frame, now))
-            self._last = packets.when(len(packets) - 1)
+            last = packets.when(len(packets) - 1)
+            self._last, self._until = last, None if last is None else last - _UNTOLD
         observed, self._observed = self._observed, []
         self._take(outcome, observed)
         self._adapt(outcome, time.monotonic())
@@ -179,7 +185,9 @@ class LiveFeed:
 
     def counts(self) -> Counts:
         """Return what was seen so far."""
-        return Counts(self._records, self._bytes, self._live.drops, self._events, self._last)
+        return Counts(
+            self._records, self._bytes, self._live.drops, self._events, self._last, until=self._until
+        )
 
     def close(self) -> None:
         """Give the interface back."""
