@@ -47,6 +47,11 @@ class Beside:
             self.audits.setdefault(statement.host, []).append(statement)
 
     @property
+    def any(self) -> bool:
+        """Whether there is anything beside findings."""
+        return bool(self.verdicts or self.audits or self.hardened or self.performances)
+
+    @property
     def unlisted(self) -> int:
         """How many verdicts were not kept."""
         return self.judged.total() - len(self.verdicts)
@@ -84,13 +89,17 @@ def _bad(beside: Beside, summary: Summary) -> Iterator[tuple[str, str, str]]:
     """Yield mood, word and sentence of each bad news, the worst first."""
     impostors = beside.judged["impostor"]
     if impostors > summary.suppressed:
-        yield "answered", "IMPOSTOR", f"{plural(impostors, 'endpoint')} answered by an impostor."
+        yield "credentials-served", "IMPOSTOR", f"{plural(impostors, 'endpoint')} answered by an impostor."
     if asking := sum(states_of(lines)["asks"] > 0 for lines in beside.audits.values()):
-        yield "requested", "AT RISK", f"AWS tools on {plural(asking, 'host')} would ask an impostor."
+        yield "answered", "AT RISK", f"AWS tools on {plural(asking, 'host')} would ask an impostor."
     if failed := beside.results()["failed"]:
-        yield "requested", "FAILED", f"{plural(failed, 'rehearsal')} failed: an alarm is missing, or false."
+        yield (
+            "credentials-served",
+            "FAILED",
+            f"{plural(failed, 'rehearsal')} failed: an alarm is missing, or false.",
+        )
     if needing := len(beside.needing()):
-        yield "requested", "NOT HARDENED", f"Changes are needed on {plural(needing, 'host')}."
+        yield "answered", "NOT HARDENED", f"Changes are needed on {plural(needing, 'host')}."
 
 
 def _looked(beside: Beside) -> list[str]:

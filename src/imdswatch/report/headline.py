@@ -116,7 +116,9 @@ def plural(number: int, noun: str) -> str:
 
 def looked(summary: Summary) -> str:
     """Return what the run went through: `looked at 12 sources, 48,211 records, 1.23 GB in 3.4 s`."""
-    amounts = (plural(summary.sources, "source"), plural(summary.records, "record"), size(summary.bytes))
+    amounts = [plural(summary.sources, "source")]
+    if summary.records or summary.bytes:  # an audit or a probe counts neither
+        amounts += [plural(summary.records, "record"), *([size(summary.bytes)] if summary.bytes else [])]
     seconds = summary.seconds
     took = f" in {seconds:,.{1 if seconds >= 1 else 2}f} s" if math.isfinite(seconds) else ""
     return f"looked at {', '.join(amounts)}{took}"

@@ -55,7 +55,10 @@ class Sink:
 
     def statement(self, statement: Statement) -> None:
         """Write what audit, harden or lab say, as it stands in its file."""
-        self._write(known(statement.values))
+        values, seconds = known(statement.values), statement.values.get("seconds")
+        if isinstance(seconds, float) and math.isfinite(seconds):
+            values["seconds"] = seconds
+        self._write(values)
 
     def close(self, summary: Summary) -> None:
         """Write the summary."""

@@ -9,11 +9,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from imdswatch.report.headline import plural
-from imdswatch.report.html.markup import Child, Html, tag
+from imdswatch.report.html.markup import Child, Html, prose, tag
 from imdswatch.report.statement import Statement, said
 
 HOSTS = 100
 EDITS = 60
+_SHORT = 12
+"""Lines of a difference that is shown at once."""
 _MARKS = {"needed": "asks", "left-alone": "unknown", "reverted": "asks-only-when", "applied": "protected"}
 """State of a change and the colours that it shares with a state of an audit."""
 
@@ -49,7 +51,9 @@ def _host(name: str, lines: Sequence[Statement]) -> Html:
     if not changes:
         parts.append(tag("p", "Nothing is to be changed.", class_="nothing"))
     if notes:
-        items = [tag("li", tag("span", one.about, class_="quiet"), " ", one.why) for one in notes[:EDITS]]
+        items = [
+            tag("li", tag("span", one.about, class_="quiet"), " ", prose(one.why)) for one in notes[:EDITS]
+        ]
         parts += [tag("h3", "Besides", class_="sub-title"), tag("ul", items, class_="notes")]
     heading = tag(
         "summary",
@@ -61,18 +65,16 @@ def _host(name: str, lines: Sequence[Statement]) -> Html:
 
 
 def _change(one: Statement) -> Html:
-    told, diff = said(one), one.values.get("diff")
+    told, diff = said(one), str(one.values.get("diff", ""))
     what = "run " if one.kind == "command" else ""
-    shown = (
-        tag("details", tag("summary", "What differs"), tag("pre", _lines(str(diff)), class_="diff"))
-        if diff
-        else None
-    )
+    short = diff.count("\n") <= _SHORT
     return tag(
         "article",
         tag("h3", _mark(told.state, _word(told.state)), " ", what, tag("span", told.about, class_="id")),
-        tag("p", told.why, class_="quiet") if told.why else None,
-        shown,
+        tag("p", prose(told.why), class_="quiet") if told.why else None,
+        tag("details", tag("summary", "What differs"), tag("pre", _lines(diff), class_="diff"), open=short)
+        if diff
+        else None,
         class_="cell-group",
     )
 

@@ -20,10 +20,12 @@ _MEANS = (
 
 def hero(said: Headline, digest: Digest, findings: Counter[int]) -> Html:
     """Return the headline and the ladder of stages."""
+    sentence, looked, through = said.sentence.partition(": looked at ")
     return tag(
         "section",
         tag("p", said.word, class_="word"),
-        tag("h1", said.sentence, id="headline"),
+        tag("h1", f"{sentence}." if looked else sentence, id="headline"),
+        tag("p", f"Looked at {through}", class_="also") if looked else None,
         [tag("p", sentence, class_="also") for sentence in said.more],
         _ladder(digest, findings),
         class_=f"hero mood-{said.mood}",

@@ -57,6 +57,14 @@ def join(*children: Child) -> Html:
     return Html("".join(parts))
 
 
+def prose(text: str) -> Html:
+    """Return a sentence in which what stands between backticks is code; where they do not pair, all is text."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return join(text)
+    return join([tag("code", part) if at % 2 else part for at, part in enumerate(parts)])
+
+
 def shown(text: str) -> str:
     """Return a text as people see it: hidden characters spelled out, the end of a very long one counted."""
     if len(text) <= LONGEST:

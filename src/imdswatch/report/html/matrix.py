@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from imdswatch.report.headline import plural
-from imdswatch.report.html.markup import Child, Html, join, tag
+from imdswatch.report.html.markup import Child, Html, join, prose, tag
 from imdswatch.report.statement import Statement, states_of
 
 HOSTS = 100
@@ -177,7 +177,7 @@ def _evidence(one: Values) -> Html:
 def _change(one: Values) -> Html:
     change = one.get("change")
     text = change.get("text") if isinstance(change, Mapping) else None
-    return tag("p", tag("b", "Change: "), str(text), class_="next") if text else Html("")
+    return tag("p", tag("b", "Change: "), prose(str(text)), class_="next") if text else Html("")
 
 
 def _tool(cell: Values) -> str:

@@ -95,6 +95,7 @@ class Sink:
                 "verdicts": listing.verdicts(beside.verdicts, beside.unlisted),
                 "missed": overview.missed(self._places, missed),
                 "footer": overview.footer(summary),
+                "holds": "findings" if listed else "others" if beside.any else "nothing",
                 "show_suppressed": "yes" if self._show_suppressed else "no",
             },
             columns.index(),
