@@ -20,7 +20,9 @@ _ORDERS = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
 _FRAME = 12  # type, length, and the length once more at the end
 _LARGEST = LONGEST + (64 << 10)  # of a block that is looked into: a packet with its options
 _PASSED = frozenset((4, 5, 9, 10, 0xBAD, 0x40000BAD))
-"""Names, statistics, journal entries, decryption secrets, custom blocks: of any length, and none of them is read."""
+"""Names, statistics, journal entries, decryption secrets, custom blocks: none of them is read."""
+_LONGEST_PASSED = 16 << 20
+"""Octets of a block that is passed over: libpcap reads no longer one (sf-pcapng.c, INITIAL_MAX_BLOCKSIZE)."""
 _LOCAL = 0x80000000  # from here on types are for local use
 _IF_TSRESOL, _IF_TSOFFSET, _END = 9, 14, 0
 _MAX_INTERFACES = 100_000
@@ -131,9 +133,11 @@ class Pcapng:
         padding = -size & 3  # some writers forget to count it
         size += padding
         if size > _LARGEST:
-            if (kind in _PASSED or kind >= _LOCAL or kind == _SECTION) and not padding:
+            passed = kind in _PASSED or kind >= _LOCAL or kind == _SECTION
+            if passed and not padding and size <= _LONGEST_PASSED:
                 return Walked(at, skip=size)
-            what = "packet %d" if kind in (_PACKET, _SIMPLE, _ENHANCED) else f"a block of type {kind}"
+            what = "a section header" if kind == _SECTION else f"a block of type {kind}"
+            what = "packet %d" if kind in (_PACKET, _SIMPLE, _ENHANCED) else what
             return Walked(at, damage=f"{what} claims to be {size} bytes long")
         if at + size > end:
             return Walked(at)

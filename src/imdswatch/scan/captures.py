@@ -110,17 +110,23 @@ class CaptureScan:
                 outcome.ignored += 1
             else:
                 outcome.lines += len(one)
-                for interface in set(one.interfaces) - told:
-                    told.add(interface)
-                    if interface.linktype not in LINKTYPES:
-                        self._unread(one, interface)
+                if not told.issuperset(one.interfaces):
+                    self._unread(one, told)
                 yield one
 
-    def _unread(self, packets: Packets, interface: Interface) -> None:
-        index = packets.interfaces.index(interface)
+    def _unread(self, packets: Packets, told: set[Interface]) -> None:
+        """Tell of interfaces that were not met before whose packets cannot be read, in the order of their packets."""
+        for index, interface in enumerate(packets.interfaces):
+            if interface not in told:
+                told.add(interface)
+                if interface.linktype not in LINKTYPES:
+                    self._unknown_link(packets, index)
+
+    def _unknown_link(self, packets: Packets, index: int) -> None:
         number = packets.numbers[index] if packets.numbers else packets.first + index
         source, position = self._place(number)
-        kind = f"{interface.linktype} ({name(interface.linktype)})"
+        linktype = packets.interface(index).linktype
+        kind = f"{linktype} ({name(linktype)})"
         reason = f"packets of link type {kind} cannot be read; those of this interface are passed over"
         self._outcome.skip(Skipped(source, f"packet {position}", reason))
 

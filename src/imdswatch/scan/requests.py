@@ -91,6 +91,10 @@ class Held:
         return numbers[self.found.heads[rows] + 4].astype(np.int64)
 
 
+Pieces = dict[int, tuple[Held, int]]
+"""Segments of one direction by their sequence number: where each stands."""
+
+
 class Requests:
     """The requests of one capture that are in pieces, or were sent twice.
 
@@ -139,13 +143,30 @@ class Requests:
     def settle(self, held: Held, later: Sequence[Held]) -> None:
         """Join the pieces of a buffer with what came later, and see what came twice."""
         self._twice(held)
-        following, budget = [held, *later], _WORK
+        following = self._following(held, later)
         for row, opened in held.opened:
-            budget -= self._join(held, row, opened, following, budget)
+            self._join(held, row, opened, following)
         alone = [row for row in held.pieces if self._name(held, row) not in self._used]
         self._take(held, alone)
         if len(self._used) > MOST:
             self._used.clear()
+
+    def _following(self, held: Held, later: Sequence[Held]) -> dict[int, Pieces]:
+        """Return what there is of the directions in which a head is open; nothing if that is too much to go through."""
+        found: dict[int, Pieces] = {}
+        if not held.opened:
+            return found
+        directions, work = held.directions[[row for row, _ in held.opened]], 0
+        for one in (held, *later):
+            rows = np.flatnonzero(np.isin(one.directions, directions))
+            work += len(rows)
+            if work > _WORK:
+                return {}
+            for row, direction, begins in zip(
+                rows.tolist(), one.directions[rows].tolist(), one.sequence(rows).tolist(), strict=True
+            ):
+                found.setdefault(direction, {}).setdefault(begins, (one, row))
+        return found
 
     def _take(self, held: Held, rows: list[int]) -> None:
         self._flows.add(held.found.keys[held.found.tcp[rows]].tolist())
@@ -153,29 +174,23 @@ class Requests:
     def _name(self, held: Held, row: int) -> tuple[int, int]:
         return int(held.directions[row]), int(held.sequence(np.array([row]))[0])
 
-    def _join(self, held: Held, row: int, opened: int, following: Sequence[Held], budget: int) -> int:
-        """Join the pieces of one head; take the flow if they hold what is wanted or do not fit. Return the work."""
+    def _join(self, held: Held, row: int, opened: int, following: dict[int, Pieces]) -> None:
+        """Join the pieces of one head; take the flow if they hold what is wanted or do not fit."""
         direction, number = self._name(held, row)
         if held.found.keys[held.found.tcp[row]] in self._flows:
-            return 0
-        joined, pieces, work = bytearray(held.segment(row)), dict[int, tuple[Held, int]](), 0
-        for one in following if budget > 0 else ():
-            rows = np.flatnonzero(one.directions == np.uint64(direction))
-            work += len(rows)
-            for other, begins in zip(rows.tolist(), one.sequence(rows).tolist(), strict=True):
-                pieces.setdefault(begins, (one, other))
+            return
+        joined, pieces = bytearray(held.segment(row)), following.get(direction, {})
         reached = number + len(joined) & 0xFFFFFFFF
         while not halves.ended(joined, opened):
             place = pieces.get(reached)
             if place is None or place[0].found.cut[place[1]] or len(joined) > _LONGEST:
                 self._take(held, [row])
-                return work
+                return
             self._used.add((direction, reached))
             joined += place[0].segment(place[1])
             reached = number + len(joined) & 0xFFFFFFFF
         if self.search.touches(bytes(joined)):
             self._take(held, [row])
-        return work
 
     def _twice(self, held: Held) -> None:
         rows = self._asking.among(held.directions)
