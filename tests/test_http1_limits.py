@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from time import process_time
+from weakref import WeakSet
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from http1_cases import CREDENTIALS, SECRETS, C, Gap, S, get, ok, only, run, sin
 from imdswatch.wire.http1 import MAX_HELD, MAX_OUTSTANDING, Conversation
 from imdswatch.wire.http1_body import MAX_KEPT
 from imdswatch.wire.http1_message import MAX_HEADERS, MAX_LINE
+from imdswatch.wire.http1_stream import MAX_MARKS
 
 
 @pytest.mark.parametrize("pieces", [whole, single])
@@ -50,6 +52,23 @@ def test_long_lines_keep_their_two_ends() -> None:
         assert len(request.target) < MAX_LINE + 100
         assert len(request.headers[1][1] or "") <= 4096
         assert request.body_length == 3
+
+
+class Mark:
+    """A packet that octets came in, which somebody may keep."""
+
+
+@pytest.mark.parametrize("step", [1, 1400])
+@pytest.mark.parametrize("start", ["GET /", "CONNECT a:1 HTTP/1.1\r\n\r\nGET /", "GET / HTTP/1.1\r\nX: "])
+def test_a_line_that_never_ends_keeps_few_of_its_packets(start: str, step: int) -> None:
+    conversation, kept = Conversation(), WeakSet[Mark]()
+    octets = start.encode() + b"a" * (3000 * step)
+    for at in range(0, len(octets), step):
+        mark = Mark()
+        kept.add(mark)
+        conversation.feed(0, octets[at : at + step], mark)
+    del mark
+    assert len(kept) <= MAX_MARKS
 
 
 def test_headers_beyond_the_limit_still_frame_the_body() -> None:

@@ -88,6 +88,27 @@ def test_a_block_of_a_type_that_nobody_defined_is_passed_over_unless_it_is_huge(
     )
 
 
+@pytest.mark.parametrize("kind", [4, 10, 0xBAD, 0x80000001])
+def test_a_block_longer_than_libpcap_reads_hides_nothing(kind: int, tmp_path: Path) -> None:
+    before, after = section() + interface() + enhanced(b"one"), enhanced(b"two")
+    frames, (told,) = packets(before + struct.pack("<II", kind, 0xFFFFFFFC) + bytes(64) + after, tmp_path)
+    assert [one.data for one in frames] == [b"one", b"two"]
+    assert told.position == f"byte {len(before)}"
+    assert told.reason.startswith(
+        f"a block of type {kind} claims to be 4294967292 bytes long; 72 bytes are passed over"
+    )
+
+
+def test_a_section_that_claims_four_gigabytes_hides_nothing(tmp_path: Path) -> None:
+    huge = bytearray(section())
+    huge[4:8] = struct.pack("<I", 0xFFFFFFFC)
+    frames, (told,) = packets(bytes(huge) + interface() + enhanced(b"one"), tmp_path)
+    assert [one.data for one in frames] == [b"one"]
+    assert told.reason.startswith(
+        "a section header claims to be 4294967292 bytes long; 28 bytes are passed over"
+    )
+
+
 @pytest.mark.parametrize(
     ("options", "ticks", "wanted"),
     [

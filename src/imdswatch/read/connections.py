@@ -31,6 +31,7 @@ from imdswatch.wire.packet import Packet, Quoted
 from imdswatch.wire.tcp import Tcp
 
 _MOST_HELD = 48 << 20
+_OVERHEAD = 1000  # octets of memory that the packet of a waiting segment takes beyond its payload, about
 _MOST_OF_ONE = 512 << 10  # about what the limits of http1 let a conversation hold
 
 _Flow = tuple[str | None, int | None, str | None, int | None]
@@ -146,7 +147,7 @@ class Connections:
                 yield from self._server_name(talk, name, event.packet)
         if talk.hello.tls and not talk.inner:
             return
-        yield from self._hold(talk, len(event.octets))
+        yield from self._hold(talk, len(event.octets) + _OVERHEAD)
         parser = talk.parser(reading)
         if not parser.tunnel:
             yield from self._told(talk, reading, parser.feed(direction, event.octets, event.packet))

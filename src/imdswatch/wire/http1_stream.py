@@ -30,6 +30,8 @@ MAX_JUNK = 16 * 1024
 """Octets without a message after which a direction that had none counts as another protocol."""
 _MAX_HEAD_LINES = 4096
 """Lines of one head; beyond, it is no head."""
+MAX_MARKS = 1024
+"""Segments that are told apart while their octets wait; of more, every second one answers for the next, too."""
 _TAIL = 64
 """Octets kept from the end of a line that is too long: the version of a request line stands there."""
 _VERSION = b"HTTP/"
@@ -111,6 +113,8 @@ class Stream:
         if not octets:
             return
         self._marks.append((self._gone + self._squeezed + len(self.buffer), mark))
+        if len(self._marks) > MAX_MARKS:
+            self._marks = deque(list(self._marks)[::2])
         if not self.buffer:
             self._forget()
         self.buffer += octets
@@ -345,15 +349,25 @@ class Stream:
         if stop < 0:
             self._scanned = len(self.buffer)
             if len(self.buffer) > 4 * MAX_LINE:
-                excess = len(self.buffer) - MAX_LINE - _TAIL
-                del self.buffer[MAX_LINE : MAX_LINE + excess]
-                self._squeezed += excess
+                self._squeeze()
                 self._scanned = len(self.buffer)
             return None
         self._scanned = stop
         if stop >= MAX_LINE + _TAIL:
             return bytes(self.buffer[:MAX_LINE] + self.buffer[stop + 1 - _TAIL : stop + 1])
         return bytes(self.buffer[: stop + 1])
+
+    def _squeeze(self) -> None:
+        """Cut out the middle of a line that is too long, and forget the marks of octets there."""
+        excess = len(self.buffer) - MAX_LINE - _TAIL
+        del self.buffer[MAX_LINE : MAX_LINE + excess]
+        self._squeezed += excess
+        begin = self._gone + MAX_LINE
+        end = begin + self._squeezed
+        last = max(
+            (place for place, _ in self._marks if place <= end), default=end
+        )  # it tells of the tail, too
+        self._marks = deque(mark for mark in self._marks if not begin < mark[0] < last)
 
     def _take_line(self) -> None:
         self._drop(self._scanned + 1)
