@@ -264,6 +264,17 @@ def test_merge_reads_a_rotated_set_in_any_order_beside_logs(tmp_path: Path, writ
     done = scan(tmp_path, tmp_path / "in", "--merge", "--jobs", 2)
     assert stages(done) == {f.VICTIM: "credentials-served", "10.0.0.3": "attempted"}
     assert list(done.skips.values()) == ["capture is cut short in packet 1"]
+    alone = scan(tmp_path, tmp_path / "in")
+    assert done.of("summary")[0]["bytes"] == alone.of("summary")[0]["bytes"]
+
+
+def test_link_types_that_cannot_be_read_are_told_in_the_order_of_their_packets(tmp_path: Path, write) -> None:  # type: ignore[no-untyped-def]
+    section = bytes.fromhex("0a0d0d0a1c0000004d3c2b1a01000000ffffffffffffffff1c000000")
+    count = 40
+    described = b"".join(struct.pack("<IIHHII", 1, 20, 147, 0, 0, 20) for _ in range(count))
+    sent = b"".join(struct.pack("<IIIIIII4xI", 6, 36, n, 0, 0, 4, 4, 36) for n in range(count))
+    done = scan(tmp_path, write("x.pcapng", section + described + sent))
+    assert [one["position"] for one in done.of("skipped")] == [f"packet {n + 1}" for n in range(count)]
 
 
 def test_since_each_site_and_jobs(tmp_path: Path, write) -> None:  # type: ignore[no-untyped-def]

@@ -27,12 +27,15 @@ Other = Callable[[Stream | Table], None]
 
 
 def merged(
-    sources: Sequence[Source], names: list[str], other: Other
+    sources: Sequence[Source], names: list[str], other: Other, read: Callable[[int], None]
 ) -> Iterator[Packets | Skipped | Ignored]:
-    """Yield the packets of all sources in the order of time; `names` grows by the name of each capture in turn."""
+    """Yield the packets of all sources in the order of time; `names` grows by the name of each capture in turn.
+
+    `read` is told of each capture, once, how many octets it had.
+    """
     waiting: list[tuple[float, int, _Reader]] = []
     for number, source in enumerate(sources):
-        reader = _Reader(source, names, other)
+        reader = _Reader(source, names, other, read)
         first = reader.advance()
         yield from reader.told()
         if first is not None:
@@ -65,8 +68,8 @@ class _Place:
 class _Reader:
     """The captures of one source, one after the other."""
 
-    def __init__(self, source: Source, names: list[str], other: Other) -> None:
-        self._source, self._names, self._other = source, names, other
+    def __init__(self, source: Source, names: list[str], other: Other, read: Callable[[int], None]) -> None:
+        self._source, self._names, self._other, self._read = source, names, other, read
         self._told: list[Skipped | Ignored] = []
         self._again = False
         self._passed: set[str] = set()  # streams that were given to `other` when the source was first opened
@@ -147,6 +150,7 @@ class _Reader:
             else:
                 self._place.source = self._known[stream.name]
                 yield found
+        self._read(stream.bytes)  # not reached where the file is given back, to be opened again
 
 
 def _copied(packets: Packets, start: int, stop: int, source: int) -> Packets:

@@ -82,7 +82,10 @@ class CaptureScan:
     def all(self, sources: Sequence[Source], other: Other) -> None:
         """Scan the captures of all sources as one, in the order of time; what is no capture goes to `other`."""
         self._names = []
-        self._run(self._counted(merged(sources, self._names, other)))
+        self._run(self._counted(merged(sources, self._names, other, self._read)))
+
+    def _read(self, octets: int) -> None:
+        self._outcome.bytes += octets
 
     def _run(self, batches: Iterator[Packets]) -> None:
         dialogues = Dialogues()
