@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from patience import LONG
 
 CHROMIUM = os.environ.get("IMDSWATCH_CHROMIUM") or shutil.which("chromium") or ""
 _FLAGS = [
@@ -56,6 +58,7 @@ class Watched:
 def open_page(browser: Browser, path: Path, fragment: str = "", **view: Any) -> Watched:
     """Open a file in a new context, with an eye on everything that must not happen."""
     context = browser.new_context(**(view or VIEWS["light"]))
+    context.set_default_timeout(LONG * 1000)
     page = context.new_page()
     watched = Watched(page)
     page.add_init_script(_WATCH)
@@ -80,6 +83,7 @@ def start() -> Iterator[Browser]:
         pytest.skip("no chromium here: install Debian's package, or name one in IMDSWATCH_CHROMIUM")
     flags = [*_FLAGS, "--no-sandbox"] if os.geteuid() == 0 else _FLAGS
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=flags, timeout=LONG * 1000)
+        expect.set_options(timeout=LONG * 1000)
         yield chromium
         chromium.close()

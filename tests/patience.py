@@ -27,10 +27,11 @@ def until(holds: Callable[[], object], what: Callable[[], object] | str = "it ne
 
 def until_waiting_for(pid: int, pipe: int) -> None:
     """Wait until a program has read all that a pipe holds and sleeps, which it does only to wait for more."""
-    until(lambda: _unread(pipe) == 0 and _state(pid) == "S" and _unread(pipe) == 0, "it never read its input")
+    until(lambda: unread(pipe) == 0 and _state(pid) == "S" and unread(pipe) == 0, "it never read its input")
 
 
-def _unread(pipe: int) -> int:
+def unread(pipe: int) -> int:
+    """Return how many octets wait in a pipe."""
     (count,) = struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))
     return int(count)
 

@@ -6,21 +6,18 @@ Each case waits until the program has taken what it was given; from then on ther
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import gzip
 import json
 import signal
-import struct
 import subprocess
-import termios
 import threading
-import time
 from collections.abc import Iterator
 from typing import IO
 
 import pytest
 
 from commandline import command, environment
+from patience import LONG, unread, until
 
 pytestmark = pytest.mark.slow  # part of `make test`, not of `make check`
 
@@ -48,11 +45,7 @@ def scanning() -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
 def taken(pipe: IO[bytes]) -> None:
     """Wait until all that was written was read."""
     pipe.flush()
-    for _ in range(1200):
-        if not struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))[0]:
-            return
-        time.sleep(0.05)
-    raise AssertionError("the scan reads nothing")
+    until(lambda: unread(pipe.fileno()) == 0, "the scan reads nothing")
 
 
 def told(process: subprocess.Popen[bytes]) -> tuple[int, list[str]]:
@@ -62,7 +55,7 @@ def told(process: subprocess.Popen[bytes]) -> tuple[int, list[str]]:
     assert process.stderr is not None
     out, err = process.stdout.read(), process.stderr.read()
     assert not err
-    return process.wait(timeout=60), [json.loads(line)["type"] for line in out.splitlines()]
+    return process.wait(timeout=LONG), [json.loads(line)["type"] for line in out.splitlines()]
 
 
 @pytest.mark.parametrize(
@@ -116,7 +109,7 @@ def test_a_second_interrupt_ends_the_program() -> None:
         "assert not interrupt.wait(0)\n"
         "os.kill(os.getpid(), signal.SIGINT)\n"
     )
-    done = subprocess.run(command(driver=driver), capture_output=True, env=environment(), timeout=60)
+    done = subprocess.run(command(driver=driver), capture_output=True, env=environment(), timeout=LONG)
     assert done.returncode != 0
     assert b"KeyboardInterrupt" in done.stderr
 
@@ -131,4 +124,4 @@ def test_what_ignores_interrupts_goes_on_ignoring_them() -> None:
         "interrupt.close()\n"
         "sys.exit(interrupt.came)\n"
     )
-    assert subprocess.run(command(driver=driver), env=environment(), timeout=60).returncode == 0
+    assert subprocess.run(command(driver=driver), env=environment(), timeout=LONG).returncode == 0

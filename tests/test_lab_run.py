@@ -100,6 +100,11 @@ def test_the_alarms_ring_and_nothing_is_left_behind(tmp_path: Path) -> None:
     played = {one["scenario"]: one for one in of_type(done, "performance")}
     assert {name: one["result"] for name, one in played.items()} == dict.fromkeys(played, "passed")
     served = played["routed-rogue"]
+    assert set(served) == {
+        "format", "type", "scenario", "client", "version", "result", "operation", "asked", "said", "packets",
+        "alarms", "wrong", "findings", "setup_seconds", "seconds",
+    }  # fmt: skip
+    assert objects(done)[-1].keys() == {"format", "type", "passed", "failed", "skipped", "seconds"}
     assert [(one["method"], one["status"]) for one in served["asked"]] == [
         ("PUT", 200),
         ("GET", 200),
@@ -220,9 +225,10 @@ def test_the_list_has_every_scenario_and_client() -> None:
     assert first == set(scenarios()) | set(inventory())
 
 
-def test_where_no_namespaces_may_be_made_it_says_so() -> None:
+@pytest.mark.parametrize("form", ["text", "ndjson"])
+def test_where_no_namespaces_may_be_made_it_says_so(form: str) -> None:
     limit = "echo 0 > /proc/sys/user/max_net_namespaces"  # for those below this user namespace only
-    command = f"{limit} && exec {sys.executable} -m imdswatch lab run gratuitous-arp"
+    command = f"{limit} && exec {sys.executable} -m imdswatch lab run gratuitous-arp --format {form}"
     done = subprocess.run(
         ["unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "--mount-proc", "sh", "-c", command],
         capture_output=True, text=True, timeout=LONG, env=ENVIRONMENT,
@@ -231,7 +237,14 @@ def test_where_no_namespaces_may_be_made_it_says_so() -> None:
         pytest.skip("users may not make namespaces here")
     assert done.returncode == 3, done.stdout + done.stderr
     assert done.stderr.startswith("cannot rehearse here: no namespaces (unshare: ")
-    assert done.stdout == ""
+    told = [(one["type"], one.get("client")) for one in objects(done)]
+    assert told == ([] if form == "text" else [("skipped", "probe"), ("summary", None)])
+
+
+def test_capture_and_transcript_are_two_files(tmp_path: Path) -> None:
+    done = lab("gratuitous-arp", "--keep", str(tmp_path / "x"), "-o", str(tmp_path / "x"))
+    assert (done.returncode, "name the same file" in done.stderr) == (2, True)
+    assert not (tmp_path / "x").exists()
 
 
 @pytest.mark.usefixtures("enclosure")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ import click
 from imdswatch.cli import transcript
 from imdswatch.cli.codes import FOUND, SKIPPED
 from imdswatch.cli.output import Output, handle_of, refuse_page_on_terminal, unwritable, visible
+from imdswatch.errors import UsageError
 from imdswatch.finding import STAGE_RANK, STAGES
 from imdswatch.report.statement import Statement, counts_from
 
@@ -31,6 +33,7 @@ def rehearse(scenarios: Sequence[Scenario], clients: Sequence[Client], options: 
     """
     from imdswatch.lab.enclosure import Unavailable, enter
 
+    _refuse_one_file_for_both(options["keep"], options["output"])
     with ExitStack() as opened:
         keep = opened.enter_context(_open(options["keep"])) if options["keep"] is not None else None
         handle = opened.enter_context(handle_of(options["output"]))
@@ -40,6 +43,11 @@ def rehearse(scenarios: Sequence[Scenario], clients: Sequence[Client], options: 
         except Unavailable as error:
             click.echo(visible(f"cannot rehearse here: no namespaces ({error})"), err=True)
             click.echo("  help: as root, or where users may make namespaces (unshare -Urn)", err=True)
+            if options["form"] != "text":  # a program that reads it is told in its own way
+                telling = transcript.teller(options["form"], cast("TextIO", Output(handle, live=True)))
+                for client in clients:
+                    telling.missing(client, f"no namespaces can be made ({error})")
+                telling.close(Counter(skipped=len(clients)), 0.0)
             return SKIPPED
         if isinstance(enclosure, int):
             return enclosure
@@ -88,6 +96,11 @@ def _play(
     telling.close(results, time.monotonic() - start)
     out.flush()
     return FOUND if failed else SKIPPED if results["skipped"] or not results else 0
+
+
+def _refuse_one_file_for_both(keep: Path | None, output: Path | None) -> None:
+    if keep is not None and output is not None and keep.resolve() == output.resolve() != Path(os.devnull):
+        raise UsageError("`--keep` and `--output` name the same file", file=str(output))
 
 
 def _open(path: Path) -> RawIOBase:
