@@ -167,7 +167,7 @@ def _remedies() -> Iterator[str]:
         for step in remedy.steps:
             block = f" ({step.block})" if step.block in BLOCKS else ""
             where = "any host" if not step.where else f"with {' or '.join(step.where)}"
-            path = _code(step.path.replace("/root/", "~root/").replace("/home/*/", "~/"))
+            path = _code(step.path) if step.path else "of those that need it"
             rows.setdefault((_DOES[step.do] + block, where), []).append(path)
         yield from _table(
             ("does", "where", "files"), [(*key, ", ".join(paths)) for key, paths in rows.items()]
@@ -195,6 +195,10 @@ _DOES = {
     "cloud": "takes Ec2 off the list, with `strict_id`",
     "bypass": "lets the addresses go around a proxy",
     "link": "makes a link",
+    "logins": "where PAM gives no variables, sets them in users' start-up files",
+    "units": "makes drop-ins for units that set or take away the variables themselves",
+    "cron": "corrects values; where PAM gives cron no variables, sets them above the jobs",
+    "sudo": "where PAM gives sudo no variables, makes a file",
 }
 
 

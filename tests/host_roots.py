@@ -1,7 +1,7 @@
 """Roots of hosts for tests of `imdswatch harden`, and what a tree is, to the bit.
 
-`print_of` is how two trees are told apart: names, kinds, bytes, modes, owners, link targets, and the modification times
-of files. Times of folders change whenever something comes or goes in them, so they do not count; nor do inode numbers.
+`print_of` is how two trees are told apart: names, kinds, bytes, modes, owners, link targets, and modification times;
+those of folders only where asked for, since a run that was cut off may leave one. Inode numbers do not count.
 """
 
 from __future__ import annotations
@@ -69,11 +69,11 @@ def make(root: Path, files: Mapping[str, str | bytes]) -> Path:
     return root
 
 
-def print_of(root: Path) -> dict[str, tuple[object, ...]]:
+def print_of(root: Path, *, folders_too: bool = False) -> dict[str, tuple[object, ...]]:
     """Return what stands below a root, to the bit."""
     found: dict[str, tuple[object, ...]] = {}
     for folder, folders, files in os.walk(root, followlinks=False):
-        for name in [*folders, *files]:
+        for name in [*folders, *files, *(["."] if folder == str(root) else [])]:
             path = os.path.join(folder, name)
             state = os.lstat(path)
             key = os.path.relpath(path, root)
@@ -83,5 +83,7 @@ def print_of(root: Path) -> dict[str, tuple[object, ...]]:
             elif stat.S_ISREG(state.st_mode):
                 attributes = tuple((one, os.getxattr(path, one)) for one in sorted(os.listxattr(path)))
                 entry += (Path(path).read_bytes(), state.st_mtime_ns, state.st_nlink, attributes)
+            elif folders_too:
+                entry += (state.st_mtime_ns,)
             found[key] = entry
     return found

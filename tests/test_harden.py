@@ -64,12 +64,12 @@ def edits(done: Done) -> dict[str, dict[str, Any]]:
 @pytest.mark.parametrize("kind", ROOTS)
 def test_a_root_is_shown_hardened_and_taken_back(kind: str, tmp_path: Path) -> None:
     root = make(tmp_path / "root", ROOTS[kind])
-    before = print_of(root)
+    before = print_of(root, folders_too=True)
 
     shown = harden(tmp_path)
     assert shown.code == 1
     assert {path: one["action"] for path, one in edits(shown).items()} == WANTED[kind]
-    assert print_of(root) == before, "without --apply nothing is touched"
+    assert print_of(root, folders_too=True) == before, "without --apply nothing is touched"
 
     applied = harden(tmp_path, "--apply")
     assert applied.code == 0
@@ -83,10 +83,9 @@ def test_a_root_is_shown_hardened_and_taken_back(kind: str, tmp_path: Path) -> N
         assert (again.code, again.of("edit")) == (0, [])
     assert print_of(root) == after, "a second --apply changes nothing"
 
-    assert harden(tmp_path, "--revert").code == 0
-    assert print_of(root) == before
-    assert harden(tmp_path, "--revert").code == 0
-    assert print_of(root) == before
+    for _ in range(2):
+        assert harden(tmp_path, "--revert").code == 0
+        assert print_of(root, folders_too=True) == before
 
 
 def test_what_stands_after_apply_is_what_the_facts_ask_for(tmp_path: Path) -> None:
@@ -229,9 +228,9 @@ def test_folders_and_masked_units_are_passed_over(tmp_path: Path) -> None:
 
 def test_two_runs_are_taken_back_in_turn(tmp_path: Path) -> None:
     root = make(tmp_path / "root", ROOTS["ssm"] | {"/etc/environment": "http_proxy=http://p:1\n"})
-    before = print_of(root)
+    before = print_of(root, folders_too=True)
     for words in (("--only", "environment"), ("--only", "no-proxy"), ()):
         assert harden(tmp_path, "--apply", *words).code == 0
     assert sorted(os.listdir(root / "var/lib/imdswatch/harden")) == ["0001.done", "0002.done", "0003.done"]
     assert harden(tmp_path, "--revert").code == 0
-    assert print_of(root) == before
+    assert print_of(root, folders_too=True) == before

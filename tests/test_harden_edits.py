@@ -23,6 +23,7 @@ from host_roots import make, print_of
 from imdswatch.cli.invoke import invoke
 from imdswatch.errors import SchemaError
 from imdswatch.host import assignments, cloudinit, jsonedit
+from imdswatch.host import catalogue as catalogue_module
 from imdswatch.host.catalogue import catalogue, parse
 from imdswatch.host.export import EXPORTS, export
 
@@ -69,20 +70,60 @@ def test_what_a_shell_computes_is_told_not_changed(value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("form", "text", "taken"),
+    ("form", "before", "after"),
     [
-        ("shell", f"unset {NAME}\n", True),
-        ("shell", f"  unset -v A {NAME} B; x\n", True),
-        ("shell", f"test -z $X || export -n {NAME}\n", True),
-        ("shell", f"# unset {NAME}\nunset A; {NAME}=true\n", False),
-        ("shell", f"unset {NAME}_X\n", False),
-        ("systemd", f"UnsetEnvironment=A {NAME}\n", True),
-        ("systemd", f"#UnsetEnvironment={NAME}\n", False),
-        ("pam", f"unset {NAME}\n", False),
+        ("shell", f"unset {NAME}\n", f"export {NAME}=true\n"),
+        ("shell", f"  unset -v A {NAME} B; x\n", f"  unset -v A B; export {NAME}=true; x\n"),
+        ("shell", f"test -z $X || export -n {NAME}\n", f"test -z $X || export {NAME}=true\n"),
+        ("shell", f"if a; then unset '{NAME}'; fi\n", f"if a; then export {NAME}=true; fi\n"),
+        ("shell", f"# unset {NAME}\nunset A; {NAME}=true\n", ""),
+        ("shell", f"echo 'now unset {NAME} yourself'\ncat <<E\nunset {NAME}\nE\n", ""),
+        ("shell", f"unset {NAME}_X\n", ""),
+        ("csh", f"unsetenv {NAME}\n", f"setenv {NAME} true\n"),
+        (
+            "fish",
+            f"set -e {NAME}\nset --erase A {NAME}\n",
+            f"set -gx {NAME} true\nset --erase A; set -gx {NAME} true\n",
+        ),
+        ("systemd", f"UnsetEnvironment=A {NAME}\n", ""),
+        ("pam", f"unset {NAME}\n", ""),
     ],
 )
-def test_what_takes_a_variable_away_is_found(form: str, text: str, taken: bool) -> None:
-    assert assignments.taken_away(text, form, WANTED) == ([NAME] if taken else [])
+def test_what_takes_a_variable_away_sets_it_instead(form: str, before: str, after: str) -> None:
+    assert assignments.given_back(before, form, WANTED) == (after or before)
+    assert assignments.given_back(after, form, WANTED) == after
+    if form == "shell" and after and "test" not in before:
+        assert shell(f"{NAME}=1\na() {{ true; }}; x() {{ true; }}\n{after}", NAME) == {NAME: "true"}
+
+
+@pytest.mark.parametrize(
+    ("form", "before", "after"),
+    [
+        ("cron", f"{NAME} = '1' \n5 4 * * * {NAME}=1 x\n", f"{NAME} = true \n5 4 * * * {NAME}=1 x\n"),
+        ("cron", f'#{NAME}=1\n"{NAME}"=$X\n', f'#{NAME}=1\n"{NAME}"=true\n'),
+        ("csh", f"setenv {NAME} 1 # x\n#setenv {NAME} 1\n", f"setenv {NAME} true # x\n#setenv {NAME} 1\n"),
+        ("fish", f"set -gx {NAME} yes; set -x -U {NAME} 1\n", f"set -gx {NAME} true; set -x -U {NAME} 1\n"),
+        (
+            "fish",
+            f"set --export --global {NAME} '1'\nset -g {NAME} 1\n",
+            f"set --export --global {NAME} true\nset -g {NAME} 1\n",
+        ),
+        ("pamconf", f'{NAME} DEFAULT=no OVERRIDE="1"\n', f"{NAME} DEFAULT=true OVERRIDE=true\n"),
+        ("pamconf", f"{NAME}=1\n#{NAME} DEFAULT=1\n", f"{NAME}=true\n#{NAME} DEFAULT=1\n"),
+    ],
+)
+def test_other_languages_are_corrected_too(form: str, before: str, after: str) -> None:
+    assert assignments.correct(before, form, WANTED) == (after, [])
+    assert assignments.correct(after, form, WANTED) == (after, [])
+
+
+def test_a_crontab_gets_a_line_on_top_where_no_job_would_see_it_otherwise() -> None:
+    assert assignments.lead("", WANTED) == ""
+    assert assignments.lead("# no job\nA=b\n", WANTED) == "# no job\nA=b\n"
+    assert assignments.lead("@daily x\n", WANTED) == f"{NAME}=true\n@daily x\n"
+    late = f"1 2 3 4 5 root x\n{NAME}=true\n"
+    assert assignments.lead(late, WANTED) == f"{NAME}=true\n{late}"
+    assert assignments.lead(f"{NAME} = true\n* * * * * x", WANTED) == f"{NAME} = true\n* * * * * x"
 
 
 def test_missing_variables_come_at_the_end() -> None:
@@ -191,9 +232,24 @@ def test_no_text_is_too_odd(form: str, text: str) -> None:
         assert assignments.bypass(longer, form, ADDRESSES) == (longer, odd), "once is enough"
 
 
-@pytest.mark.parametrize("form", ["pam", "shell", "envfile", "systemd"])
+@pytest.mark.parametrize("form", catalogue_module.FORMS)
 @pytest.mark.parametrize(
-    "piece", ['"', "'", "\\", "A=", 'A="', "Environment=", "no_proxy=$(", "A='\\\n", " ;A=("]
+    "piece",
+    [
+        "setenv A ",
+        "set -gx ",
+        "A DEFAULT=",
+        f"unset {NAME} ",
+        '"',
+        "'",
+        "\\",
+        "A=",
+        'A="',
+        "Environment=",
+        "no_proxy=$(",
+        "A='\\\n",
+        " ;A=(",
+    ],
 )
 def test_a_long_file_takes_no_longer_than_it_is_long(form: str, piece: str) -> None:
     def seconds(length: int) -> float:
@@ -201,7 +257,7 @@ def test_a_long_file_takes_no_longer_than_it_is_long(form: str, piece: str) -> N
         begun = time.process_time()
         assignments.correct(text, form, WANTED)
         assignments.bypass(text, form, ADDRESSES)
-        assignments.taken_away(text, form, WANTED)
+        assignments.given_back(f"unset {NAME}\n{text}", form, WANTED)
         return time.process_time() - begun
 
     assert seconds(400_000) < 8

@@ -69,13 +69,33 @@ def test_what_is_no_file_is_left_and_told(files: dict[str, str], reason: str, tm
     assert shown.code == 1
     assert any(reason in one for one in shown.skips.values())
     applied = harden(tmp_path, "--apply")
-    if "folder" in reason:
-        assert applied.code == 3, "the rest is done, and that one was not is told"
-    else:
-        assert applied.code == 2
-        assert reason in applied.err
-        assert print_of(root) == before
-    harden(tmp_path, "--revert")
+    assert applied.code == 3, "the rest is done, and that one was not is told"
+    assert applied.skips == shown.skips, "the plan has said so before"
+    assert [one["path"] for one in applied.of("edit")] == [one["path"] for one in shown.of("edit")]
+    assert (root / "etc/systemd/system.conf.d/imdswatch.conf").exists()
+    again = harden(tmp_path)
+    assert (again.code, again.of("edit"), again.skips) == (3, [], shown.skips)
+    assert harden(tmp_path, "--revert").code == 0
+    assert print_of(root) == before
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/etc/imdswatch/block.nft",
+        "/etc/systemd/system/imdswatch-block.service",
+        "/etc/systemd/system/sysinit.target.wants/imdswatch-block.service",
+    ],
+)
+def test_the_block_is_made_whole_or_not_at_all(path: str, tmp_path: Path) -> None:
+    root = make(tmp_path / "root", ROOTS["debian"] | {path: "-> /nowhere"})
+    before = print_of(root)
+    done = harden(tmp_path, "--apply")
+    assert done.code == 3
+    assert not [one for one in done.of("edit") if "block-endpoint" in one["slugs"]]
+    assert f"cannot be made while {path} is in the way" in done.skips["the network block:"]
+    assert "true" in (root / "etc/environment").read_text()
+    assert harden(tmp_path, "--revert").code == 0
     assert print_of(root) == before
 
 
@@ -84,8 +104,10 @@ def test_a_hard_link_is_not_parted(tmp_path: Path) -> None:
     os.link(root / "etc/environment", root / "etc/twin")
     before = print_of(root)
     done = harden(tmp_path, "--apply")
-    assert done.code == 2
-    assert "has 2 names (hard links)" in done.err
+    assert done.code == 3
+    assert "has 2 names (hard links)" in done.skips["environment:"]
+    assert (root / "etc/environment").samefile(root / "etc/twin")
+    assert harden(tmp_path, "--revert").code == 0
     assert print_of(root) == before
 
 

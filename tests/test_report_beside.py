@@ -136,6 +136,16 @@ EDIT = {
     "diff": "--- a/etc/environment\n+++ b/etc/environment\n@@ -0,0 +1 @@\n+AWS_EC2_METADATA_DISABLED=<true>\n",
 }
 NOTE = {"format": "imdswatch/1", "type": "note", "host": "web-1", "slug": "environment", "text": "restart it"}
+LEFT = {
+    "format": "imdswatch/1",
+    "type": "left",
+    "host": "web-1",
+    "slug": "disable-in-container",
+    "path": "/srv/compose.yml",
+    "text": "Set it in the compose file",
+    "reason": "a container keeps what it was made with",
+    "cells": ["any-sdk (container web / root)"],
+}
 END = {"format": "imdswatch/1", "type": "summary", "sources": 1, "bytes": 5, "records": 1, "seconds": 0.5}
 ALARM = {
     "victim": "10.20.1.10",
@@ -176,7 +186,7 @@ def told(folder: Path, *words: object) -> tuple[int, str]:
 
 @pytest.mark.parametrize("form", ["text", "html", "csv", "ocsf", "ecs", "ndjson"])
 def test_every_format_shows_what_probe_audit_harden_and_lab_said(tmp_path: Path, form: str) -> None:
-    path = lines(tmp_path, "a", VERDICT, CELL, AUDITED, EDIT, NOTE, END)
+    path = lines(tmp_path, "a", VERDICT, CELL, AUDITED, EDIT, NOTE, LEFT, END)
     lab = lines(tmp_path, "b", PLAYED, LAB_END)
     code, out = told(tmp_path, path, lab, "--format", form)
     assert code == 1
@@ -185,6 +195,7 @@ def test_every_format_shows_what_probe_audit_harden_and_lab_said(tmp_path: Path,
         "nothing keeps it",
         "/etc/environment",
         "restart it",
+        "a container keeps what it was made with",
         "routed-rogue",
         "not credentials-served",
     ):
@@ -274,6 +285,7 @@ ABSENT = {
         ([CELL | {"state": "protected"}], 3, "INCOMPLETE"),
         ([EDIT, END], 1, "NOT HARDENED"),
         ([EDIT | {"state": "applied"}, END], 0, "CLEAN"),
+        ([EDIT | {"state": "applied"}, LEFT, END], 1, "NOT HARDENED"),
         ([EDIT | {"state": "left-alone"}, END], 3, "INCOMPLETE"),
         ([PLAYED, LAB_END], 1, "FAILED"),
         ([PLAYED_WELL, LAB_END], 0, "CLEAN"),

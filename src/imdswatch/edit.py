@@ -25,8 +25,6 @@ class Edit:
     link: bool = False
     mode: int = 0o644
     """Of a new file; one that exists keeps its own."""
-    optional: bool = False
-    """Somebody else's file of which there are many: where it cannot be edited, the rest is done without it."""
 
     @property
     def action(self) -> str:
@@ -48,3 +46,17 @@ class Note:
 
     slug: str
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What would still ask when all is done, and what a person has to do about it."""
+
+    slug: str
+    """A key of `data/host/changes.yml`."""
+    path: str
+    text: str
+    reason: str
+    """Why it is for a person's hands."""
+    cells: tuple[str, ...]
+    """The tools that ask, with the place where each is started."""

@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,8 @@ def harden(**options: Any) -> int:
 
     Sets AWS_EC2_METADATA_DISABLED where services and logins read it, keeps SSM Agent and cloud-init from an EC2
     identity, lets nothing for the two addresses go to a proxy, and blocks them on the network. Exits with 1 if changes
-    are needed, with 0 if none are or all were made. What stood there before is kept in /var/lib/imdswatch/harden until
-    --revert.
+    are needed or something would ask all the same, which it names with what to do by hand; with 0 if nothing asks. What
+    stood there before is kept in /var/lib/imdswatch/harden until --revert.
     """
     if options["applied"] and options["reverted"]:
         raise UsageError("`--apply` and `--revert` exclude each other")
@@ -72,7 +73,7 @@ def harden(**options: Any) -> int:
 
 def _harden(options: dict[str, Any]) -> int:
     from imdswatch.finding import Summary
-    from imdswatch.host.catalogue import catalogue, chosen
+    from imdswatch.host.catalogue import catalogue, chosen, wanted
     from imdswatch.host.hardening import hardened
     from imdswatch.report.statement import ASKED
 
@@ -88,7 +89,15 @@ def _harden(options: dict[str, Any]) -> int:
             help="`--force` does it all the same; the EC2 API can switch the service off for the instance",
         )
     with _sink(options) as sink:  # an output that cannot be opened must not come after the changes
-        done = hardened(root, known, remedies, options["block"], apply=applied, on_ec2=on_ec2)
+        done = hardened(
+            root,
+            known,
+            remedies,
+            options["block"],
+            apply=applied,
+            on_ec2=on_ec2,
+            wanted=partial(wanted, known, options["only"], options["skip"], options["block"]),
+        )
         state = "applied" if applied else "needed"
         for edit in done.edits:
             sink.edit(edit, state)
@@ -96,6 +105,8 @@ def _harden(options: dict[str, Any]) -> int:
             sink.command(command, state)
         for note in () if options["quiet"] else done.notes:
             sink.note(note)
+        for left in done.left:
+            sink.left(left)
         for skipped in done.skipped:
             sink.skipped(skipped)
         sink.close(
@@ -106,9 +117,9 @@ def _harden(options: dict[str, Any]) -> int:
                 seconds=time.monotonic() - started,
             )
         )
-    needed = bool(done.edits or done.commands) and not applied
-    needed = needed and STAGE_RANK[options["fail_on"] or STAGES[0]] <= ASKED
-    return FOUND if needed else SKIPPED if done.skipped else 0
+    found = bool((done.edits or done.commands) and not applied) or bool(done.left)
+    found = found and STAGE_RANK[options["fail_on"] or STAGES[0]] <= ASKED
+    return FOUND if found else SKIPPED if done.skipped else 0
 
 
 def _export(options: dict[str, Any]) -> int:

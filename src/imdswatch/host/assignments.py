@@ -1,17 +1,20 @@
 """Variables that files set: where each value stands, and how to change it without touching anything else.
 
-Four grammars: `pam` (/etc/environment, as pam_env reads it), `shell` (POSIX), `envfile` (NAME=value lines that a shell
-or systemd reads), `systemd` (Environment= and DefaultEnvironment= with systemd's quoting). Pure; works on text in which
-bytes that are no UTF-8 are surrogates; linear in the length of the text. Nothing is evaluated: a value that a shell
-would compute is told as `computed`.
-Sources: Linux-PAM modules/pam_env, POSIX.1-2024 Shell Command Language 2.2, systemd.exec(5) and systemd.syntax(7).
+Grammars: `pam` (/etc/environment, as pam_env reads it), `pamconf` (pam_env.conf), `shell` (POSIX), `csh`, `fish`,
+`envfile` (NAME=value lines that a shell or systemd reads), `systemd` (Environment= and DefaultEnvironment= with
+systemd's quoting), `cron`. Pure; works on text in which bytes that are no UTF-8 are surrogates; linear in the length of
+the text. Nothing is evaluated: a value that a shell would compute is told as `computed`.
+Sources: Linux-PAM modules/pam_env, POSIX.1-2024 Shell Command Language 2.2, csh(1), fish's `set`, systemd.exec(5),
+systemd.syntax(7) and crontab(5).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from imdswatch.host import shell
 
 PROXIES = ("http_proxy", "all_proxy")
 """What sends requests for an http:// URL to a proxy; `https_proxy` does not, and IMDS has no https."""
@@ -24,12 +27,27 @@ _DIRECTIVE = re.compile(
     r"(?m)^[ \t]*(DefaultEnvironment|Environment)[ \t]*=((?:[^\n\\]|\\.|\\\n)*)", re.DOTALL
 )
 _WORD = re.compile(r"(?:\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|\\[^\n]|[^\s\"'\\])+", re.DOTALL)
-_QUOTES = "\"'"
-_TAKEN = {
-    "shell": re.compile(r"(?<![^\s;&|(])(?:unset|export[ \t]+-n)[ \t]([^;&|]*)"),
-    "systemd": re.compile(r"\A[ \t]*UnsetEnvironment[ \t]*=(.*)"),
+_CRON = re.compile(r"(?m)^[ \t]*[\"']?([A-Za-z_][A-Za-z0-9_]*)[\"']?[ \t]*=[ \t]*([^\n]*)")
+_PAMCONF = re.compile(
+    r"(?m)^[ \t]*([A-Za-z_][A-Za-z0-9_]*)((?:[ \t]+(?:DEFAULT|OVERRIDE)=(?:\"[^\"\n]*\"|[^\s\"]*))+)"
+)
+_PAMCONF_VALUE = re.compile(r"(?:DEFAULT|OVERRIDE)=(\"[^\"\n]*\"|[^\s\"]*)")
+_SPACED = {
+    "csh": re.compile(r"(?m)^([ \t]*setenv[ \t]+)([A-Za-z_]\w*)[ \t]+([^\n;#]*)"),
+    "fish": re.compile(
+        r"(?m)^([ \t]*set[ \t]+(?:-\S+[ \t]+)*?(?:-[A-Za-z]*x[A-Za-z]*|--export)[ \t]+(?:-\S+[ \t]+)*)"
+        r"([A-Za-z_]\w*)[ \t]+([^\n;#]*)"
+    ),
 }
-"""What takes a variable away again, and the names that it takes."""
+"""Shells that have a blank between a name and its value."""
+_QUOTES = "\"'"
+_TAKES = {
+    "shell": re.compile(r"(?<![^\s;&|(])(unset|export[ \t]+-n)((?:[ \t]+[^\s;&|)#]+)+)"),
+    "csh": re.compile(r"(?<![^\s;&|(])(unsetenv)((?:[ \t]+[^\s;&|)#]+)+)"),
+    "fish": re.compile(r"(?<![^\s;&|(])(set[ \t]+(?:-[A-Za-z]*e[A-Za-z]*|--erase))((?:[ \t]+[^\s;&|)#]+)+)"),
+}
+"""What takes variables away again: the command, and what follows it."""
+_SETS = {"shell": "export {}={}", "csh": "setenv {} {}", "fish": "set -gx {} {}"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +68,32 @@ class Assignment:
 
 def assignments(text: str, form: str) -> Iterator[Assignment]:
     """Yield every assignment of a text, in order."""
-    yield from {"pam": _pam, "shell": _shell, "envfile": _shell, "systemd": _systemd}[form](text)
+    if form in _SPACED:
+        yield from _of_lines(text, ((found[2], found.span(3)) for found in _SPACED[form].finditer(text)))
+    elif form == "cron":
+        for one in _of_lines(text, ((found[1], found.span(2)) for found in _CRON.finditer(text))):
+            yield replace(one, computed=False)  # cron expands nothing
+    elif form == "pamconf":
+        yield from _of_lines(text, _pamconf(text))
+        yield from _pam(text)
+    else:
+        yield from {"pam": _pam, "shell": _shell, "envfile": _shell, "systemd": _systemd}[form](text)
+
+
+def _pamconf(text: str) -> Iterator[tuple[str, tuple[int, int]]]:
+    for line in _PAMCONF.finditer(text):
+        for value in _PAMCONF_VALUE.finditer(text, line.start(2), line.end(2)):
+            yield line[1], value.span(1)
+
+
+def _of_lines(text: str, spans: Iterable[tuple[str, tuple[int, int]]]) -> Iterator[Assignment]:
+    """Yield assignments whose value is all of a span: blanks around it and outer quotes are no part of it."""
+    for name, (start, end) in spans:
+        raw = text[start:end].rstrip()
+        quoted = len(raw) > 1 and raw[0] in _QUOTES and raw[-1] == raw[0]
+        value = raw[1:-1] if quoted else raw
+        computed = re.search(r"[$`@(]", raw) is not None
+        yield Assignment(name, value, start, start + len(raw), computed, raw, line_end=end)
 
 
 def _pam(text: str) -> Iterator[Assignment]:
@@ -140,13 +183,29 @@ def correct(text: str, form: str, wanted: Mapping[str, str]) -> tuple[str, list[
     return _replaced(text, spans), computed
 
 
-def taken_away(text: str, form: str, names: Iterable[str]) -> list[str]:
-    """Return those of the names that the text takes away again, so that no value helps."""
-    taken: set[str] = set()
-    for line in text.split("\n") if form in _TAKEN else ():
-        for found in _TAKEN[form].finditer(re.split(r"(?:^|\s)#", line, maxsplit=1)[0]):
-            taken.update(word.strip(_QUOTES) for word in found[1].split())
-    return [name for name in names if name in taken]
+def given_back(text: str, form: str, wanted: Mapping[str, str]) -> str:
+    """Return the text without what takes these variables away: there they are set instead."""
+    takes = _TAKES.get(form)
+    names = [name for name in wanted if name in text]
+    if takes is None or not names:
+        return text
+    lines = text.split("\n")
+    # Only the parser of shells tells a command from a word in a text, a comment or a here-document.
+    for number in {effect.setting.line for effect in shell.effects(text, "", names) if effect.gone}:
+        lines[number - 1] = takes.sub(lambda found: _set_instead(found, form, wanted), lines[number - 1])
+    return "\n".join(lines)
+
+
+def _set_instead(found: re.Match[str], form: str, wanted: Mapping[str, str]) -> str:
+    words = found[2].split()
+    taken = [name for word in words if (name := word.strip(_QUOTES)) in wanted]
+    if not taken:
+        return found[0]
+    rest = [word for word in words if word.strip(_QUOTES) not in wanted]
+    sets = [_SETS[form].format(name, wanted[name]) for name in taken]
+    return "; ".join(
+        [*([" ".join([found[1], *rest])] if any(word[0] != "-" for word in rest) else []), *sets]
+    )
 
 
 def assign(text: str, form: str, wanted: Mapping[str, str]) -> str:
@@ -154,6 +213,24 @@ def assign(text: str, form: str, wanted: Mapping[str, str]) -> str:
     there = {one.name for one in assignments(text, form)}
     lines = [f"{name}={value}" for name, value in wanted.items() if name not in there]
     return _appended(text, lines)
+
+
+def export(text: str, form: str, wanted: Mapping[str, str]) -> str:
+    """Return a start-up file of a shell with a line more for each variable, whatever stands there before."""
+    return _appended(text, [_SETS[form].format(name, value) for name, value in wanted.items()])
+
+
+def lead(text: str, wanted: Mapping[str, str]) -> str:
+    """Return a crontab with a line on top for each variable that it does not set, if there is any job in it."""
+    lines = [line.strip() for line in text.splitlines()]
+    if not any(line and line[0] in "*@0123456789" for line in lines):
+        return text
+    there: set[str] = set()
+    for line in lines:
+        if line[:1] and line[0] in "*@0123456789":
+            break
+        there.update(one.name for one in assignments(line, "cron"))
+    return "".join(f"{name}={value}\n" for name, value in wanted.items() if name not in there) + text
 
 
 def sets_proxy(text: str, form: str) -> bool:

@@ -15,14 +15,17 @@ from imdswatch.errors import UsageError
 from imdswatch.host.families import changes
 from imdswatch.yamlfile import Table, load
 
-KINDS = ("assign", "correct", "whole", "json", "cloud", "bypass", "link")
-FORMS = ("pam", "shell", "envfile", "systemd")
+KINDS = ("assign", "correct", "whole", "json", "cloud", "bypass", "link", "units", "cron", "sudo", "logins")
+FORMS = ("pam", "pamconf", "shell", "csh", "fish", "envfile", "systemd")
 BLOCKS = ("nft", "routes")
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing to do to one Linux file, or to all that a pattern names; it applies where one of `where` holds."""
+    """One thing to do to one Linux file, or to all that a pattern names; it applies where one of `where` holds.
+
+    In a pattern `*` is any name, and `~` the home of each user.
+    """
 
     do: str
     path: str
@@ -102,6 +105,18 @@ def chosen(catalogue: Catalogue, only: tuple[str, ...], skip: tuple[str, ...]) -
     return tuple(remedy for slug, remedy in catalogue.remedies.items() if slug in wanted)
 
 
+def wanted(
+    catalogue: Catalogue, only: tuple[str, ...], skip: tuple[str, ...], block: str | None, slug: str
+) -> bool:
+    """Say whether the command line leaves a change in, by its slug; those of no remedy go only with `only`."""
+    remedy = catalogue.slug_of(slug)
+    if remedy is None:
+        return not only
+    if block == "none" and remedy == "block-endpoint":
+        return False
+    return remedy in {one.slug for one in chosen(catalogue, only, skip)}
+
+
 def parse(text: str, file: str) -> Catalogue:
     """Return the remedies of a file's text; raises SchemaError."""
     top = load(text, file)
@@ -136,10 +151,10 @@ def _step(table: Table, signs: Mapping[str, tuple[str, ...]]) -> Step:
     do = table.choice("do", KINDS)
     step = Step(
         do=do,
-        path=table.text("path"),
+        path=table.text("path") if do not in ("units", "logins") else "",
         form=table.choice("form", FORMS) if do in ("assign", "correct", "bypass") else "",
         where=table.texts("where"),
-        text=table.text("text") if do in ("whole", "link") else "",
+        text=table.text("text") if do in ("whole", "link", "sudo") else "",
         key=table.texts("key"),
         value=table.texts("value"),
         block=table.choice("block", (*BLOCKS, "any"), "") if "block" in table else "",

@@ -19,11 +19,10 @@ from imdswatch.host.processes import processes
 from imdswatch.host.setting import Setting
 from imdswatch.host.tree import Kind, Tree
 
-_SESSIONS = (
+SESSIONS = (
     *("common-session", "login", "sshd", "su", "su-l", "sudo", "system-auth", "password-auth", "postlogin"),
     "gdm-password",
 )
-_CRON = ("cron", "crond")
 _NAMED = 3
 """Users that the name of a context lists."""
 _SCRIPT = 64 << 10
@@ -48,9 +47,9 @@ def contexts(
     if tree.image is not None:
         yield _of_image(tree, homes)
     elif tools:
-        given = sessions.pam_environment(tree, _SESSIONS)
-        edit = "/etc/environment" if sessions.pam_reads(tree, _SESSIONS) else ""
-        own = {user: sessions.pam_of_user(tree, _SESSIONS, user.home) for user in people}
+        given = sessions.pam_environment(tree, SESSIONS)
+        edit = "/etc/environment" if sessions.pam_reads(tree, SESSIONS) else ""
+        own = {user: sessions.pam_of_user(tree, SESSIONS, user.home) for user in people}
         logins = [sessions.session(tree, user, {**given, **own[user]}, edit) for user in people]
         yield from logins
         yield from _of_sudo(tree, known, people, logins)
@@ -188,7 +187,7 @@ def unit_context(tree: Tree, unit: units.Unit, homes: dict[str, str]) -> Context
 
 
 def _of_jobs(tree: Tree, homes: dict[str, str], tools: Sequence[Tool]) -> Iterator[Context]:
-    for job in jobs.jobs(tree, sessions.pam_environment(tree, _CRON)):
+    for job in jobs.jobs(tree, sessions.pam_environment(tree, jobs.SERVICES)):
         command = "\n".join(_with_scripts(tree, [job.commands]))
         if any(starts(command, tool) for tool in tools):
             home = homes.get(job.user, "/")
@@ -200,7 +199,7 @@ def _of_jobs(tree: Tree, homes: dict[str, str], tools: Sequence[Tool]) -> Iterat
                 environment=job.environment,
                 profiles=profiles(tree, job.environment, home),
                 command=command,
-                edit=job.path,
+                edit=job.edit or job.path,
                 change="disable-in-cron",
                 meddles=_MEDDLES.search(command) is not None,
             )

@@ -22,6 +22,8 @@ EXPORTS = {
 }
 """Form and the module whose `render` writes it."""
 HEAD = "Made by imdswatch harden: AWS tools must not ask for the EC2 Instance Metadata Service here (AWS-2025-021)."
+_LOOKING = ("units", "cron", "sudo", "logins")
+"""Steps that depend on all of what stands on a host; only `imdswatch harden --apply` does them."""
 EC2 = "Amazon EC2"
 """What the firmware of an EC2 instance calls itself (/sys/class/dmi/id/sys_vendor); content for hosts stops there."""
 
@@ -37,17 +39,23 @@ def export(form: str, catalogue: Catalogue, remedies: Sequence[Remedy], block: s
 
 
 def steps(remedy: Remedy, block: str) -> tuple[Step, ...]:
-    """Return the steps of a remedy that belong to a kind of block, or to none."""
+    """Return the steps of a remedy that belong to a kind of block, or to none, and need no look at the host."""
     return tuple(
         step
         for step in remedy.steps
-        if not step.block or step.block == block or (step.block == "any" and block != "none")
+        if step.do not in _LOOKING
+        and (not step.block or step.block == block or (step.block == "any" and block != "none"))
     )
 
 
 def paths_of(remedy: Remedy, do: str) -> tuple[str, ...]:
-    """Return the patterns of files that a kind of step goes through; not systemd's, where variables share a line."""
-    return tuple(step.path for step in remedy.steps if step.do == do and step.form != "systemd")
+    """Return the patterns of files that a kind of step goes through, where a variable has a line of its own."""
+    found = [step.path for step in remedy.steps if step.do == do and step.form in ("pam", "shell", "envfile")]
+    return tuple(
+        f"{home}{path[1:]}" if path.startswith("~") else path
+        for path in found
+        for home in (("/root", "/home/*") if path.startswith("~") else ("",))
+    )
 
 
 def text_of(step: Step) -> str:

@@ -104,8 +104,23 @@ def packages() -> tuple[Package, ...]:
 @cache
 def changes() -> Mapping[str, str]:
     """Return the sentence of each change by its slug."""
-    table = _load("changes.yml")
-    return {name: table.table(name).text("text") for name in table.names()}
+    return {slug: text for slug, (text, _) in _changes().items()}
+
+
+@cache
+def by_hand() -> Mapping[str, str]:
+    """Return why no program makes a change, by the slugs of those that are for a person's hands."""
+    return {slug: reason for slug, (_, reason) in _changes().items() if reason}
+
+
+@cache
+def _changes() -> Mapping[str, tuple[str, str]]:
+    table, found = _load("changes.yml"), {}
+    for name in table.names():
+        one = table.table(name)
+        found[name] = one.text("text"), one.text("by_hand", "")
+        one.done()
+    return found
 
 
 def _load(name: str) -> Table:

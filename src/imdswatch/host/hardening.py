@@ -5,15 +5,16 @@ The way in to `plan`, which decides, and `transaction`, which does. Raises HostE
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from imdswatch.edit import Command, Edit, Note
+from imdswatch.edit import Command, Edit, Left, Note
 from imdswatch.errors import HostError
 from imdswatch.finding import Skipped
 from imdswatch.host.catalogue import Catalogue, Remedy
 from imdswatch.host.gather import host_name
+from imdswatch.host.leftover import left
 from imdswatch.host.plan import plan, without
 from imdswatch.host.transaction import Hardener, Reverted
 from imdswatch.host.tree import open_tree
@@ -27,6 +28,8 @@ class Hardened:
     commands: tuple[Command, ...]
     notes: tuple[Note, ...]
     skipped: tuple[Skipped, ...]
+    left: tuple[Left, ...]
+    """What would ask all the same, and is for a person's hands."""
     looked: int
 
 
@@ -38,13 +41,16 @@ def hardened(
     *,
     apply: bool,
     on_ec2: bool = False,
+    wanted: Callable[[str], bool] = lambda slug: True,
 ) -> Hardened:
-    """Return what a root lacks, and with `apply` make it, too; `block` None chooses what the host has."""
+    """Return what a root lacks, and with `apply` make it, too; `block` None chooses what the host has.
+
+    `wanted` says of a change, by its slug, whether anybody asks for it: who leaves a remedy out knows what still asks.
+    """
     with Hardener(open_tree(root), root, apply) as hardener:
         notes = tuple(_notes(hardener, apply, on_ec2))
         planned = plan(open_tree(root), catalogue, remedies, block)
-        # One of many files may be left out of the work; without one that is needed it does not begin.
-        planned = without(planned, hardener.obstacles(_may_be_left(planned.edits, apply)))
+        planned = without(planned, hardener.obstacles(planned.edits))
         try:
             commands = hardener.commands(planned)
         except HostError as error:
@@ -52,9 +58,14 @@ def hardened(
                 raise
             commands = ()  # who may not see the rules of the network may still see the files
             planned = without(planned, {"the network block": f"cannot be looked at: {error.what}"})
+        # Asked before anything is done: what the answer needs, no edit can take away.
+        waiting = tuple(
+            one for one in left(open_tree(root), planned.edits, planned.skipped) if wanted(one.slug)
+        )
         if apply and (planned.edits or commands):
             hardener.apply(planned.edits, commands, planned.block)
-    return Hardened(planned.edits, commands, (*notes, *planned.notes), planned.skipped, planned.looked)
+    told = (*notes, *planned.notes)
+    return Hardened(planned.edits, commands, told, planned.skipped, waiting, planned.looked)
 
 
 def reverted(root: Path, force: bool) -> Reverted:
@@ -75,7 +86,3 @@ def _notes(hardener: Hardener, apply: bool, on_ec2: bool) -> Iterator[Note]:
         yield Note("", "an earlier run was cut off: --apply begins anew, --revert takes it back")
     if on_ec2:
         yield Note("", "this is an EC2 instance: --apply refuses without --force")
-
-
-def _may_be_left(edits: Sequence[Edit], apply: bool) -> list[Edit]:
-    return [edit for edit in edits if edit.optional or not apply]

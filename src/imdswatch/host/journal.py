@@ -15,11 +15,11 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from imdswatch.errors import HostError
-from imdswatch.host.place import Place, State, ours
+from imdswatch.host.place import FolderTime, Place, State, ours
 
 FOLDER = "/var/lib/imdswatch/harden"
 ASIDE = ".imdswatch-harden.tmp"
@@ -55,6 +55,8 @@ class Record:
     """Made for the journal itself, outer ones first."""
     block: str
     """The network block that the run makes on the live host; "" for none."""
+    times: Mapping[str, FolderTime] = field(default_factory=dict)
+    """When each folder was last changed in which something comes or goes."""
     finished: bool = False
 
 
@@ -88,7 +90,9 @@ class Journal:
         place = self._place
         numbers = [record.number for record in self.records()]
         own = tuple(path for path in self._chain if not place.exists(path))
-        record = Record(max(numbers, default=0) + 1, entries, folders, own, block)
+        changed = {one.rpartition("/")[0] for one in (*(entry.path for entry in entries), *folders, *own)}
+        times = {path: time for path in sorted(changed) if (time := place.time(path)) is not None}
+        record = Record(max(numbers, default=0) + 1, entries, folders, own, block, times)
         state = ours(State(_encoded(record), mode=0o600))
         name = f"{record.number:04d}.begun"
         if not own:
@@ -107,8 +111,14 @@ class Journal:
         stem = f"{self._folder}/{record.number:04d}"
         self._place.rename(f"{stem}.begun", f"{stem}.done")
 
+    def set_times(self, record: Record) -> None:
+        """Bring back the times of folders that a run changed, where they hold what they held before it."""
+        for path, time in record.times.items():
+            self._place.set_time(path, time)
+
     def drop(self, record: Record) -> None:
         """Forget a run that was taken back, with the folders made for the journal where nobody else uses them."""
+        self.set_times(record)
         name = f"{record.number:04d}.{'done' if record.finished else 'begun'}"
         top, alone = "", name
         for path in reversed(record.own):
@@ -117,10 +127,11 @@ class Journal:
             top, alone = path, path.rpartition("/")[2]
         if not top:
             self._place.remove(f"{self._folder}/{name}")
-            return
-        aside = f"{top.rpartition('/')[0]}/{ASIDE}"
-        self._place.rename(top, aside)
-        self._place.remove_tree(aside)
+        else:
+            aside = f"{top.rpartition('/')[0]}/{ASIDE}"
+            self._place.rename(top, aside)
+            self._place.remove_tree(aside)
+        self.set_times(record)  # of the folder in which the journal was
 
     def _read(self, name: str, finished: bool) -> Record:
         path = f"{self._folder}/{name}"
@@ -147,6 +158,7 @@ def _encoded(record: Record) -> bytes:
         "folders": list(map(_name, record.folders)),
         "own": list(map(_name, record.own)),
         "block": record.block,
+        "times": {_name(path): [one.modified, one.names] for path, one in record.times.items()},
     }
     return json.dumps(document, indent=1).encode() + b"\n"
 
@@ -178,6 +190,10 @@ def _decoded(data: bytes, number: int, finished: bool) -> Record:
         tuple(map(_path, document["folders"])),
         tuple(map(_path, document["own"])),
         str(document["block"]),
+        {
+            _folder(path): FolderTime(int(one[0]), str(one[1]))
+            for path, one in document.get("times", {}).items()
+        },
         finished,
     )
 
@@ -203,6 +219,10 @@ def _some(state: State | None) -> State:
     if state is None:
         raise ValueError("an entry has no content")
     return state
+
+
+def _folder(text: str) -> str:
+    return _path(text) if _path_bytes(text) else ""  # "" is the root
 
 
 def _path(text: str) -> str:

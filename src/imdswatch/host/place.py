@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -42,6 +43,14 @@ class State:
     @property
     def _key(self) -> tuple[bytes, bool, int, int, int]:
         return self.data, self.link, 0 if self.link else self.mode, self.uid, self.gid
+
+
+@dataclass(frozen=True, slots=True)
+class FolderTime:
+    """When a folder was changed (nanoseconds since 1970), and a digest of its names."""
+
+    modified: int
+    names: str
 
 
 class Place:
@@ -120,6 +129,27 @@ class Place:
         """Return the names in a folder, sorted."""
         with self._folder(path) as folder:
             return sorted(_listed(folder))
+
+    def time(self, path: str) -> FolderTime | None:
+        """Return when a folder was last changed, and a digest of the names in it; None where there is none."""
+        try:
+            with self._folder(path) as folder:
+                names = b"\0".join(sorted(map(os.fsencode, _listed(folder))))
+                return FolderTime(os.fstat(folder).st_mtime_ns, hashlib.sha256(names).hexdigest())
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def set_time(self, path: str, before: FolderTime) -> None:
+        """Bring a folder's time back where it holds the same names again; else somebody else has changed it."""
+        now = self.time(path)
+        if now is None or now.names != before.names or now.modified == before.modified:
+            return
+        with self._folder(path) as folder:
+            descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
+            try:
+                os.utime(descriptor, ns=(os.fstat(descriptor).st_atime_ns, before.modified))
+            finally:
+                os.close(descriptor)
 
     def make_folder(self, path: str, mode: int = 0o755) -> None:
         """Make a folder, whatever the umask is."""

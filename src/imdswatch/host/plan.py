@@ -3,7 +3,8 @@
 `plan` reads a tree and changes nothing. A host that lacks nothing gets no edits, so applying twice changes nothing. The
 remedies work on the same draft one after the other: where two meet in a file, there is one edit. Never raises for what
 stands in the tree: what cannot be read or understood is a `Skipped`, what a person must decide a `Note`. Longer than
-most, because each kind of step has its method here, beside the drafts that all of them share.
+most, because each kind of step has its method here, beside the drafts that all of them share; what a step writes is
+decided elsewhere (`assignments`, `jsonedit`, `cloudinit`, `dropins`).
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from dataclasses import dataclass, field, replace
 from imdswatch.edit import Edit, Note
 from imdswatch.errors import UsageError
 from imdswatch.finding import Skipped
-from imdswatch.host import assignments, cloudinit, jsonedit
+from imdswatch.host import assignments, cloudinit, contexts, dropins, jobs, jsonedit, sessions, sudo
 from imdswatch.host.catalogue import Catalogue, Remedy, Step
+from imdswatch.host.overlay import over
 from imdswatch.host.tree import LIMIT, Kind, Tree
 
 PROGRAMS: Mapping[str, tuple[str, ...]] = {
@@ -24,6 +26,8 @@ PROGRAMS: Mapping[str, tuple[str, ...]] = {
     "ip": ("/usr/sbin/ip", "/sbin/ip", "/usr/bin/ip", "/bin/ip"),
 }
 """Where distributions keep what makes the block."""
+BLOCK = "block-endpoint"
+"""The remedy whose edits hold together."""
 _NEEDS = {"nft": "nft", "routes": "ip"}
 
 
@@ -50,7 +54,6 @@ class _Draft:
     after: bytes | None = None
     link: bool = False
     mode: int = 0o644
-    optional: bool = True
 
 
 def plan(tree: Tree, catalogue: Catalogue, remedies: tuple[Remedy, ...], block: str | None = None) -> Plan:
@@ -74,6 +77,7 @@ class _Planner:
         self._asked, self._block = block, ""
         self._proxied: bool | None = None
         self._bypassed: bool | None = None
+        self._every_home: tuple[str, ...] | None = None
         self._do: Mapping[str, Callable[[Remedy, Step], None]] = {
             "correct": self._correct,
             "assign": self._assign,
@@ -82,6 +86,10 @@ class _Planner:
             "cloud": self._cloud,
             "bypass": self._bypass,
             "link": self._link,
+            "units": self._units,
+            "cron": self._cron,
+            "sudo": self._sudo,
+            "logins": self._logins,
         }
 
     def planned(self, remedies: tuple[Remedy, ...]) -> Plan:
@@ -97,18 +105,20 @@ class _Planner:
         for remedy in remedies:
             for text in remedy.by_hand if remedy.slug in changed else ():
                 self._note(remedy, text)
-        edits = tuple(
-            Edit(tuple(one.slugs), path, one.before, one.after, one.link, one.mode, one.optional)
-            for path, one in self._drafts.items()
-            if one.after is not None and one.after != one.before
-        )
         return Plan(
-            edits,
+            self._edits(),
             tuple(self._notes),
             tuple(self._tree.skipped),
             self._block,
             self._programs,
             len(self._looked),
+        )
+
+    def _edits(self) -> tuple[Edit, ...]:
+        return tuple(
+            Edit(tuple(one.slugs), path, one.before, one.after, one.link, one.mode)
+            for path, one in self._drafts.items()
+            if one.after is not None and one.after != one.before
         )
 
     def _holds(self, sign: str) -> bool:
@@ -142,15 +152,46 @@ class _Planner:
             new, computed = assignments.correct(text, step.form, remedy.variables)
             for name in computed:
                 self._note(remedy, f"{path} computes {name}; see that it comes to {remedy.variables[name]!r}")
-            for name in assignments.taken_away(text, step.form, remedy.variables):
-                self._note(remedy, f"{path} takes {name} away again: look why, and take that line out")
-            self._change(remedy, step, path, new)
+            self._change(remedy, step, path, assignments.given_back(new, step.form, remedy.variables))
 
     def _assign(self, remedy: Remedy, step: Step) -> None:
         text = self._text(step.path)
         if text is not None or not self._stands(step.path):
             new = assignments.assign(text or "", step.form, remedy.variables)
             self._change(remedy, step, step.path, new)
+
+    def _units(self, remedy: Remedy, step: Step) -> None:
+        for one in dropins.wanted(over(self._tree, self._edits()), self._homes(), remedy.variables):
+            now = self._text(one.path)
+            if one.text and (now is not None or not self._stands(one.path)):
+                self._change(remedy, step, one.path, one.text)
+            elif now is not None:
+                self._change(remedy, step, one.path, assignments.correct(now, "envfile", remedy.variables)[0])
+
+    def _cron(self, remedy: Remedy, step: Step) -> None:
+        by_pam = sessions.pam_reads(self._tree, jobs.SERVICES)
+        for path, text in self._texts(step):
+            new, _ = assignments.correct(text, "cron", remedy.variables)
+            self._change(remedy, step, path, new if by_pam else assignments.lead(new, remedy.variables))
+
+    def _sudo(self, remedy: Remedy, step: Step) -> None:
+        rules = sudo.sudoers(self._tree)
+        reads = rules is not None and rules.drop_ins == step.path.rpartition("/")[0]
+        if reads and not sessions.pam_reads(self._tree, ("sudo",)):
+            self._whole(remedy, step)
+
+    def _logins(self, remedy: Remedy, step: Step) -> None:
+        if sessions.pam_reads(self._tree, contexts.SESSIONS):
+            return
+        there = over(self._tree, self._edits())
+        given = sessions.pam_environment(there, contexts.SESSIONS)
+        for user in sessions.people(self._tree, sessions.users(self._tree)):
+            gets = sessions.session(there, user, given).environment
+            lacking = {name: value for name, value in remedy.variables.items() if name not in gets}
+            path, form = sessions.own_file(there, user)
+            text = self._text(path)
+            if lacking and (text is not None or not self._stands(path)):
+                self._change(remedy, step, path, assignments.export(text or "", form, lacking))
 
     def _whole(self, remedy: Remedy, step: Step) -> None:
         text = step.text
@@ -244,21 +285,26 @@ class _Planner:
         if self._tree.resolve(step.text) is None and target not in self._drafts:
             self._note(remedy, f"{step.text} is missing, so the block does not begin at boot")
             return
-        self._drafts[path] = _Draft([remedy.slug], None, step.text.encode(), True, optional=False)
+        self._drafts[path] = _Draft([remedy.slug], None, step.text.encode(), True)
 
     # The drafts
 
     def _texts(self, step: Step) -> Iterator[tuple[str, str]]:
         for path in self._expanded(step.path):
             # Folders as /etc/default/grub.d, and units that are masked, are not what the pattern is for.
-            if "*" in step.path and (self._tree.is_folder(path) or self._tree.resolve(path) == "/dev/null"):
+            many = "*" in step.path or "~" in step.path
+            if many and (self._tree.is_folder(path) or self._tree.resolve(path) == "/dev/null"):
                 continue
             text = self._text(path)
             if text is not None:
                 yield path, text
 
     def _expanded(self, pattern: str) -> Iterator[str]:
-        """Yield the paths that a pattern names, with what the drafts add, in order."""
+        """Yield the paths that a pattern names, in order."""
+        if pattern.startswith("~"):
+            for home in self._homes():
+                yield from self._expanded(f"{home}{pattern[1:]}")
+            return
         if "*" not in pattern:
             yield pattern
             return
@@ -268,6 +314,14 @@ class _Planner:
         for name in self._tree.listdir(head):
             if wanted.fullmatch(name) and not name.startswith("."):
                 yield from self._expanded("/".join(filter(None, (f"{head}/{name}", tail))))
+
+    def _homes(self) -> tuple[str, ...]:
+        """Return the homes of all who may run a client, wherever they lie, and those that look like one."""
+        if self._every_home is None:
+            known = sessions.people(self._tree, sessions.users(self._tree))
+            usual = ["/root", *(f"/home/{name}" for name in self._tree.listdir("/home"))]
+            self._every_home = tuple(dict.fromkeys([*usual, *(user.home.rstrip("/") for user in known)]))
+        return self._every_home
 
     def _text(self, path: str) -> str | None:
         """Return a file as it would be, None where there is none that can be edited."""
@@ -295,7 +349,6 @@ class _Planner:
         after = text.encode("utf-8", "surrogateescape")
         if after != draft.after:
             draft.after, draft.mode = after, step.mode
-            draft.optional = draft.optional and step.do in ("correct", "bypass")
             if remedy.slug not in draft.slugs:
                 draft.slugs.append(remedy.slug)
 
@@ -315,11 +368,17 @@ def real(tree: Tree, path: str) -> str:
 
 
 def without(plan: Plan, paths: Mapping[str, str]) -> Plan:
-    """Return the plan without the edits of these paths, each of them skipped for its reason."""
+    """Return the plan without the edits of these paths, each of them skipped for its reason.
+
+    The network block is made whole or not at all: rules that no service loads help nobody.
+    """
+    skipped = [Skipped(path, "", reason) for path, reason in paths.items()]
+    broken = next((edit.path for edit in plan.edits if edit.path in paths and BLOCK in edit.slugs), "")
+    if broken and plan.block:
+        skipped.append(Skipped("the network block", "", f"cannot be made while {broken} is in the way"))
+    kept = [edit for edit in plan.edits if edit.path not in paths and not (broken and edit.slugs == (BLOCK,))]
     return replace(
-        plan,
-        edits=tuple(edit for edit in plan.edits if edit.path not in paths),
-        skipped=(*plan.skipped, *(Skipped(path, "", reason) for path, reason in paths.items())),
+        plan, edits=tuple(kept), skipped=(*plan.skipped, *skipped), block="" if broken else plan.block
     )
 
 

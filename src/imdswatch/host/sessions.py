@@ -71,7 +71,7 @@ def session(tree: Tree, user: User, pam: Mapping[str, Setting], edit: str = "") 
         others.append(Other("it is started without a login shell: by ssh, a job or a desktop", always))
     if always != pam:
         others.append(Other("it is started without that shell: by a job, a service or a desktop", dict(pam)))
-    edit = edit or f"{user.home.rstrip('/')}/.profile"
+    edit = edit or own_file(tree, user)[0]
     return Context(
         kind="session",
         name="",
@@ -84,6 +84,15 @@ def session(tree: Tree, user: User, pam: Mapping[str, Setting], edit: str = "") 
         change="disable-in-environment" if edit == "/etc/environment" else "disable-in-shell",
         whole=not any(_starts_shell(one.source, user.home) for one in tree.skipped[before:]),
     )
+
+
+def own_file(tree: Tree, user: User) -> tuple[str, str]:
+    """Return the file of a user in which a variable for their shell belongs, and its language."""
+    shell_name = user.shell.rpartition("/")[2]
+    (choices,) = _shells().get(shell_name, _shells()["sh"])["own"]
+    paths = [f"{user.home.rstrip('/')}{choice[1:]}" for choice in choices.split("|")]
+    there = next((path for path in paths if tree.is_file(path)), paths[-1])
+    return there, {"csh": "csh", "tcsh": "csh", "fish": "fish"}.get(shell_name, "shell")
 
 
 def _starts_shell(path: str, home: str) -> bool:

@@ -55,6 +55,7 @@ def effects(text: str, path: str, exported: Collection[str] = ()) -> Iterator[Ef
             words = words[words.index("{") + 1 :] if "{" in words else []
         elif head in _LEADS:
             words = words[1:]
+        gone = _takes_away(words)
         for name, value, export in _changes(words):
             if export:
                 ours.add(name)
@@ -64,9 +65,7 @@ def effects(text: str, path: str, exported: Collection[str] = ()) -> Iterator[Ef
                 value = variables[name]
             variables[name] = value
             if name in ours:
-                yield Effect(
-                    Setting(name, value, path, number), depth == 0, bool(words) and words[0] == "unset"
-                )
+                yield Effect(Setting(name, value, path, number), depth == 0, gone)
 
 
 _SAME = "\x02"
@@ -76,26 +75,40 @@ _SAME = "\x02"
 def _changes(words: list[str]) -> Iterator[tuple[str, str | None, bool]]:
     """Yield name, value and whether it is exported, for each variable that a command sets."""
     head, rest = words[0] if words else "", words[1:]
-    options = {letter for word in rest if word.startswith("-") for letter in word}
-    if head in _EXPORTS:
-        if (head == "export" and "n" not in options) or (head != "export" and "x" in options):
+    options = _options(rest)
+    if _takes_away(words):
+        yield from ((word, "", False) for word in rest if _NAME.match(word))
+    elif head in _EXPORTS:
+        if head == "export" or "x" in options:
             for word in rest:
                 found = _ASSIGNS.match(word)
                 if found:
                     yield found[1], _static(word[found.end() :]), True
                 elif _NAME.match(word):
                     yield word, _SAME, True
-    elif head == "unset":
-        yield from ((word, "", False) for word in rest if _NAME.match(word))
     elif head == "setenv" and len(rest) == 2:
         yield rest[0], _static(rest[1]), True
-    elif head == "set" and ("x" in options or "--export" in rest):
+    elif head == "set" and ("x" in options or "--export" in words):
         given = [word for word in rest if not word.startswith("-")]
         if given and _NAME.match(given[0]):
             yield given[0], _static(" ".join(given[1:])), True
     elif words and all(map(_ASSIGNS.match, words)):
         for name, _, value in (word.partition("=") for word in words):
             yield name, _static(value), False
+
+
+def _takes_away(words: list[str]) -> bool:
+    """Say whether a command takes variables out of the environment: of sh, of csh, or of fish."""
+    head, options = words[0] if words else "", _options(words[1:])
+    return (
+        head in ("unset", "unsetenv")
+        or (head == "export" and "n" in options)
+        or (head == "set" and ("e" in options or "--erase" in words))
+    )
+
+
+def _options(words: list[str]) -> set[str]:
+    return {letter for word in words if word.startswith("-") and not word.startswith("--") for letter in word}
 
 
 def _static(value: str) -> str | None:

@@ -3,7 +3,7 @@
 `apply` writes a journal first (`journal`), then each file whole (`place`); where anything fails, everything is put back
 before the error is raised. `revert` brings back bytes, modes, owners, times and extended attributes, removes what was
 made, and then the journal. What somebody else changed since is left alone and told. One run at a time on a root.
-Not brought back: inode numbers and change times, and the modification times of folders.
+Not brought back: inode numbers and change times, and the time of a folder whose names somebody else has changed.
 """
 
 from __future__ import annotations
@@ -20,11 +20,10 @@ from imdswatch.errors import HostError
 from imdswatch.host import live
 from imdswatch.host.journal import FOLDER, Entry, Journal, Record
 from imdswatch.host.place import Place, State, ours
-from imdswatch.host.plan import PROGRAMS, Plan, real
+from imdswatch.host.plan import BLOCK, PROGRAMS, Plan, real
 from imdswatch.host.tree import Tree
 
 RULES = "/etc/imdswatch/block.nft"
-_SLUG = "block-endpoint"
 _UNITS = "/etc/systemd/"
 
 
@@ -80,10 +79,10 @@ class Hardener:
             found.append(Command(units[0].slugs[0], live.RELOAD))
         if plan.block:
             parts = live.parts(plan.block, plan.programs, RULES)
-            changed = any(_SLUG in edit.slugs for edit in plan.edits)
+            changed = any(BLOCK in edit.slugs for edit in plan.edits)
             if changed or not all(map(live.stands, parts)):
                 words = [live.RESTART] if systemd else [part.make for part in parts]
-                found += [Command(_SLUG, one) for one in words]
+                found += [Command(BLOCK, one) for one in words]
         return tuple(found)
 
     def recover(self) -> bool:
@@ -116,7 +115,7 @@ class Hardener:
         try:
             with _errors():
                 entries = tuple(map(self._entry, edits))
-                blocks = any(command.slug == _SLUG for command in commands)
+                blocks = any(command.slug == BLOCK for command in commands)
                 record = self._journal.begin(entries, self._missing(edits), block if blocks else "")
                 for folder in record.folders:
                     self._place.make_folder(folder)
@@ -125,7 +124,7 @@ class Hardener:
                         self._place.put(entry.path, entry.after, entry.beside, entry.before)
                 for command in commands:
                     live.run(command.words)
-                    ran = ran or command.slug == _SLUG
+                    ran = ran or command.slug == BLOCK
                 self._journal.finish(record)
                 finished = True
         finally:

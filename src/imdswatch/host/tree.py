@@ -81,7 +81,7 @@ class Tree:
         self, store: Store, *, name: str, live: bool = False, image: Mapping[str, object] | None = None
     ) -> None:
         """Look at nothing yet; `live`: this is the running system itself; `image`: how an image is run."""
-        self._store = store
+        self.store = store
         self.name, self.live, self.image = name, live, image
         self.skipped: list[Skipped] = []
         self._told: set[tuple[str, str]] = set()
@@ -152,7 +152,7 @@ class Tree:
             self.skip(path, "is no regular file")
             return None
         try:
-            return self._store.open(found)
+            return self.store.open(found)
         except OSError as error:
             self.skip(path, _reason(error))
             return None
@@ -226,7 +226,7 @@ class Tree:
 
     def _listed(self, resolved: str, path: str) -> list[tuple[str, Kind]]:
         try:
-            return sorted(self._store.names(resolved), key=_name)
+            return sorted(self.store.names(resolved), key=_name)
         except FileNotFoundError:  # taken away while we look, as on a running host
             return []
         except OSError as error:
@@ -235,7 +235,7 @@ class Tree:
 
     def _looked(self, path: str) -> Meta | None:
         try:
-            return self._store.look(path)
+            return self.store.look(path)
         except OSError as error:
             self.skip(path, _reason(error))
             return None

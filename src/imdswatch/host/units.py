@@ -68,6 +68,7 @@ class Unit:
     files: list[tuple[str, int, str]] = field(default_factory=list)
     """Environment files that are still to be read: path, line and file that name it."""
     unset: list[str] = field(default_factory=list)
+    """Words of UnsetEnvironment=: names, or a name with the one value that is taken away."""
     whole: bool = True
     defaults: Environment = field(default_factory=dict)
     """What the manager gives to every service."""
@@ -133,8 +134,11 @@ def environment_files(tree: Tree, unit: Unit, home: str) -> None:
         else:
             text = tree.read_text(path)
             _take(unit.environment, syntax.systemd_file(text or "", path))
-    for name in unit.unset:
-        unit.environment.pop(name, None)
+    for word in unit.unset:
+        name, equals, value = word.partition("=")
+        setting = unit.environment.get(name)
+        if setting is not None and (not equals or setting.value == value):
+            del unit.environment[name]
     unit.whole = unit.whole and len(tree.skipped) == before
 
 
@@ -155,7 +159,7 @@ def _read(tree: Tree, unit: Unit, path: str) -> None:
         elif key == "UnsetEnvironment":
             if not value:
                 unit.unset.clear()
-            unit.unset += [word.partition("=")[0] for word in syntax.systemd_words(value)]
+            unit.unset += syntax.systemd_words(value)
         elif key == "User":
             unit.user = value or "root"
         elif key in ("ExecStart", "ExecStartPre", "ExecStartPost"):

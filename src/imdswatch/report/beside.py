@@ -16,7 +16,7 @@ from imdswatch.report.statement import Statement, said, states_of
 from imdswatch.verdict import Verdict
 
 VERDICTS = 500
-_CHANGES = ("edit", "command")
+_CHANGES = ("edit", "command", "left")
 
 
 @dataclass(slots=True)
@@ -41,7 +41,7 @@ class Beside:
         """Take what audit, harden or lab say."""
         if statement.kind == "performance":
             self.performances.append(statement)
-        elif statement.kind in ("edit", "command", "note"):
+        elif statement.kind in (*_CHANGES, "note"):
             self.hardened.setdefault(statement.host, []).append(statement)
         else:
             self.audits.setdefault(statement.host, []).append(statement)

@@ -5,7 +5,7 @@ Every one names its host, where that is known. Fields are absent when unknown or
 
 from __future__ import annotations
 
-from imdswatch.edit import Command, Edit, Note
+from imdswatch.edit import Command, Edit, Left, Note
 from imdswatch.report.edits import diff
 from imdswatch.report.ndjson import FORMAT, known
 
@@ -39,6 +39,12 @@ def command_document(host: str, command: Command, state: str) -> dict[str, objec
 def note_document(host: str, note: Note) -> dict[str, object]:
     """Return what a person should know, or do by hand."""
     return known(_head("note", host) | {"slug": note.slug, "text": note.text})
+
+
+def left_document(host: str, left: Left) -> dict[str, object]:
+    """Return what would still ask; `cells` are the tools and how they are started."""
+    names = ("slug", "path", "text", "reason", "cells")
+    return known(_head("left", host) | {name: getattr(left, name) for name in names})
 
 
 def _head(kind: str, host: str) -> dict[str, object]:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TextIO
 
-from imdswatch.edit import Command, Edit, Note
+from imdswatch.edit import Command, Edit, Left, Note
 from imdswatch.finding import Finding, Skipped, Summary
 from imdswatch.redact import MARK, redact
 from imdswatch.report.escape import visible
@@ -59,6 +59,13 @@ class Sink:
         """Write what a person should know."""
         self._line(f"note: {note.slug}: {note.text}" if note.slug else f"note: {note.text}")
 
+    def left(self, left: Left) -> None:
+        """Write what is for a person's hands, and which tools wait for it."""
+        self._states["left"] += 1
+        self._line(f"STILL ASKS  {left.text}", "1;31")
+        self._line(f"  by hand, because {left.reason}")
+        self._line(f"  {'; '.join(left.cells)}")
+
     def finding(self, finding: Finding) -> None:
         """Write nothing: here are none."""
 
@@ -73,6 +80,7 @@ class Sink:
             "applied": "changed",
             "reverted": "as before",
             "left-alone": "left alone",
+            "left": "by hand",
         }
         counts = [f"{self._states[state]} {word}" for state, word in words.items() if self._states[state]]
         counts += [f"{summary.skipped} not checked"] if summary.skipped else []

@@ -31,6 +31,7 @@ _TELLING = {
     "edit": ("path",),
     "command": ("words",),
     "note": ("slug", "text"),
+    "left": ("slug", "path"),
     "performance": ("scenario", "client", "version"),
 }
 """Of each kind that no audit says, what tells one from another of the same host."""

@@ -262,6 +262,7 @@ _READERS: Mapping[str, Callable[[_Values], Result]] = {
     "edit": _statement("edit"),
     "command": _statement("command"),
     "note": _statement("note"),
+    "left": _statement("left"),
 }
 _LAB_READERS: Mapping[str, Callable[[_Values], Result]] = {
     "performance": _performance,

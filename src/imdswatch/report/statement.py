@@ -19,7 +19,7 @@ ASKED = STAGE_RANK["requested"]
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One line; `kind` is cell, check or summary of an audit; edit, command or note of harden; performance of lab."""
+    """One line; `kind` is cell, check or summary of an audit; edit, command, note or left of harden; performance of lab."""
 
     kind: str
     host: str
@@ -85,6 +85,9 @@ def said(one: Statement) -> Said:
                 _text(values, "state"),
             )
             why = change = _text(values, "slug")
+        case "left":
+            about, state = ", ".join(str(cell) for cell in _listed(values.get("cells"))), "asks"
+            why, change = _text(values, "reason"), _text(values, "text")
         case "performance":
             about, state = (
                 f"{_text(values, 'scenario')} with {_words(values, 'client', 'version')}",
@@ -133,7 +136,7 @@ def counts_from(one: Statement) -> int | None:
         ]
         ranks = [STAGE_RANK[stage] for stage in named if stage in STAGE_RANK]
         return max(ranks) if ranks and not _listed(one.values.get("wrong")) else max(STAGE_RANK.values())
-    return ASKED if one.kind in ("edit", "command") and result == "fail" else None
+    return ASKED if one.kind in ("edit", "command", "left") and result == "fail" else None
 
 
 def states_of(said: Sequence[Statement]) -> Counter[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from imdswatch.edit import Command, Edit, Note
+from imdswatch.edit import Command, Edit, Left, Note
 from imdswatch.finding import Skipped, Summary
 from imdswatch.matrix import Audited, Cell, Check, Subject
 from imdswatch.report import edit_documents, matrix_documents
@@ -81,6 +81,10 @@ class OfHardening:
     def note(self, note: Note) -> None:
         """State what a person should do by hand."""
         self._state("note", edit_documents.note_document(self._host, note))
+
+    def left(self, left: Left) -> None:
+        """State what would still ask, and is for a person's hands."""
+        self._state("left", edit_documents.left_document(self._host, left))
 
     def skipped(self, skipped: Skipped) -> None:
         """Hand on what could not be looked at."""

@@ -16,7 +16,13 @@ HOSTS = 100
 EDITS = 60
 _SHORT = 12
 """Lines of a difference that is shown at once."""
-_MARKS = {"needed": "asks", "left-alone": "unknown", "reverted": "asks-only-when", "applied": "protected"}
+_MARKS = {
+    "needed": "asks",
+    "asks": "asks",
+    "left-alone": "unknown",
+    "reverted": "asks-only-when",
+    "applied": "protected",
+}
 """State of a change and the colours that it shares with a state of an audit."""
 
 
@@ -71,6 +77,7 @@ def _change(one: Statement) -> Html:
     return tag(
         "article",
         tag("h3", _mark(told.state, _word(told.state)), " ", what, tag("span", told.about, class_="id")),
+        tag("p", prose(told.change)) if one.kind == "left" else None,
         tag("p", prose(told.why), class_="quiet") if told.why else None,
         tag("details", tag("summary", "What differs"), tag("pre", _lines(diff), class_="diff"), open=short)
         if diff
