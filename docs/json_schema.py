@@ -188,6 +188,16 @@ def _lines() -> dict[str, Schema]:
             "command", ("words", "state"), host=FILLED, slug=FILLED, words=TEXTS, state=one_of(*EDITED)
         ),
         "note": line("note", ("text",), host=FILLED, slug=FILLED, text=FILLED),
+        "left": line(
+            "left",
+            ("text", "reason", "cells"),
+            host=FILLED,
+            slug=FILLED,
+            path=FILLED,
+            text=FILLED,
+            reason=FILLED,
+            cells=TEXTS,
+        ),
         "status": line(
             "status", ("running", "findings"), running=TRUTH, findings=thing(**dict.fromkeys(STAGES, COUNT))
         ),

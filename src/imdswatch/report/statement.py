@@ -19,7 +19,7 @@ ASKED = STAGE_RANK["requested"]
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One line; `kind` is cell, check or summary of an audit; edit, command, note or left of harden; performance of lab."""
+    """One line; `kind` is cell, check, summary of an audit; edit, command, note, left of harden; performance of lab."""
 
     kind: str
     host: str
