@@ -16,7 +16,7 @@ from imdswatch.finding import STAGES, Evidence, Finding, Skipped, Summary
 from imdswatch.verdict import Reason
 from report_cases import SKIPPED, findings, make, written
 from test_html import MARKUP
-from test_report_beside import AUDITED, CELL, CHECK, VERDICT, lines
+from test_report_beside import AUDITED, CELL, CHECK, EDIT, LAB_END, NOTE, PLAYED, PLAYED_WELL, VERDICT, lines
 
 RUNS = "window.owned = (window.owned || 0) + 1"
 ATTACKS = (
@@ -102,6 +102,34 @@ def test_no_text_of_a_log_runs_asks_or_hides(browser: Browser, tmp_path: Path) -
     watched.check()
 
 
+def test_no_text_of_another_command_runs_or_hides(browser: Browser, tmp_path: Path) -> None:
+    """What hosts and the lab say may be anybody's words, too: a unit's name, a file's content, a client's version."""
+    said = []
+    for text in (one.encode("utf-8", "replace").decode() for one in ATTACKS):
+        for base in (CELL, CHECK, EDIT, NOTE, PLAYED):
+            kept = {
+                name: base[name] for name in ("format", "type", "state", "result", "level") if name in base
+            }
+            listed = {name: [text] for name in ("slugs", "words", "notes", "wrong") if name in base}
+            seen = {"evidence": [{"source": text, "position": text, "excerpt": text}]} if base is CELL else {}
+            alarm = dict.fromkeys(("victim", "endpoint", "expected", "seen"), text) | {"wrong": [text]}
+            alarms = {"alarms": [alarm]} if base is PLAYED else {}
+            said.append({**dict.fromkeys(base, text), **listed, **seen, **alarms, **kept})
+            said[-1] |= {"change": {"slug": text, "path": text, "text": text}} if base is CELL else {}
+    path = tmp_path / "report.html"
+    run(tmp_path, "report", lines(tmp_path, "said", *said), "-o", path)
+    watched = open_page(browser, path)
+    page = watched.page
+    assert page.locator("#hardening, #rehearsal, #audit").count() == 3
+    for closed in page.locator("details:not([open]) > summary").all():
+        closed.click()
+    assert page.evaluate("window.owned") is None
+    for name in BEARERS:
+        assert page.locator(name).count() == 0, name
+    assert page.evaluate(f"new RegExp('{INVISIBLE}').exec(document.body.textContent)") is None
+    watched.check()
+
+
 def test_the_policy_holds_even_where_the_page_would_be_wrong(browser: Browser, tmp_path: Path) -> None:
     """Whatever slipped in would neither run nor ask: put there by hand, as a mistake of ours would."""
     path = tmp_path / "report.html"
@@ -122,7 +150,7 @@ def test_the_policy_holds_even_where_the_page_would_be_wrong(browser: Browser, t
 
 @pytest.fixture(scope="module")
 def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A page with every section: findings, suppressed ones, skipped places, verdicts, audits."""
+    """A page with every section: findings, suppressed ones, skipped places, verdicts, audits, changes, rehearsals."""
     folder = tmp_path_factory.mktemp("full")
     found = folder / "findings.ndjson"
     found.write_text(written("ndjson", findings(), SKIPPED, show_suppressed=True), encoding="utf-8")
@@ -131,9 +159,13 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
         CELL | {"user": user, "tool": tool} for user in ("root", "deploy") for tool in ("boto3", "aws-cli")
     ]
     safe = CELL | {"host": "web-2", "state": "protected"}
-    beside = lines(folder, "beside", VERDICT, end, *cells, CHECK, AUDITED, safe, AUDITED | {"host": "web-2"})
+    audits = (*cells, CHECK, AUDITED, safe, AUDITED | {"host": "web-2"})
+    beside = lines(
+        folder, "beside", VERDICT, EDIT, EDIT | {"path": "/etc/x", "state": "applied"}, NOTE, end, *audits
+    )
+    played = lines(folder, "played", PLAYED, PLAYED_WELL, LAB_END)
     page = folder / "report.html"
-    assert run(folder, "report", found, beside, "-o", page).code == 1
+    assert run(folder, "report", found, beside, played, "-o", page).code == 1
     return page
 
 
@@ -162,6 +194,18 @@ def test_an_accessibility_checker_finds_nothing(browser: Browser, full: Path, vi
     page.fill("#search", "no such thing")
     page.locator(".empty").wait_for()
     assert violations(page) == []
+
+
+def test_an_accessibility_checker_finds_nothing_on_a_page_without_findings(
+    browser: Browser, tmp_path: Path
+) -> None:
+    page = tmp_path / "report.html"
+    assert (
+        run(tmp_path, "report", lines(tmp_path, "beside", EDIT, NOTE, PLAYED, LAB_END), "-o", page).code == 1
+    )
+    opened = open_page(browser, page, bypass_csp=True).page
+    assert violations(opened) == []
+    assert not opened.locator("#findings").is_visible()
 
 
 def test_a_screen_reader_is_told_how_many_findings_there_are(browser: Browser, full: Path) -> None:
