@@ -36,7 +36,7 @@ from imdswatch.lab.enclosure import WORK, Namespace, Unavailable, enter
 from imdswatch.lab.imds import Service
 from imdswatch.lab.network import ENDPOINT, ENDPOINT6
 from imdswatch.lab.server import Server, listen
-from patience import LONG
+from patience import LONG, asleep, until
 from receivers import make_certificates, read_all, stream, webhook
 from watch_soak import zeek_header, zeek_line
 from watching import squid
@@ -252,9 +252,9 @@ def _life(ended: threading.Event) -> None:
 
 def play(job: Mapping[str, Any]) -> dict[str, Any]:
     """Run one command line in a terminal; one that does not end by itself is ended when it has shown `until`."""
-    until = job.get("until", "")
-    if until or "beside" in job:  # as on a machine where it never ran: what was told is not told again
-        Path(HOME, until.rpartition(": ")[0] or "nothing").unlink(missing_ok=True)
+    shows = job.get("until", "")
+    if shows or "beside" in job:  # as on a machine where it never ran: what was told is not told again
+        Path(HOME, shows.rpartition(": ")[0] or "nothing").unlink(missing_ok=True)
         for state in Path("/var/lib/imdswatch").glob("state.sqlite*"):
             state.unlink()
     beside = [Running(line) for line in job.get("beside", ())]
@@ -263,8 +263,8 @@ def play(job: Mapping[str, Any]) -> dict[str, Any]:
             if "ready" in job:
                 one.read(job["ready"])
         running = Running(job["line"])
-        running.read(until, job.get("asks", False))
-        if until:
+        running.read(shows, job.get("asks", False))
+        if shows:
             running.end()
         code, told = running.process.wait(), {}
         if "after" in job:
@@ -291,12 +291,12 @@ class Running:
         )  # fmt: skip
         os.close(theirs)
 
-    def read(self, until: str = "", asks: bool = False) -> None:
+    def read(self, wanted: str = "", asks: bool = False) -> None:
         """Read what it shows to its end, or until a text stands there: `FILE: text` in a file."""
         end = time.monotonic() + LONG
-        place, _, text = until.rpartition(": ")
+        place, _, text = wanted.rpartition(": ")
         while time.monotonic() < end:
-            if until and text.encode() in (_content(place) if place else self.shown):
+            if wanted and text.encode() in (_content(place) if place else self.shown):
                 return
             if asks and b"listening" in self.shown:
                 asks = False
@@ -315,6 +315,7 @@ class Running:
 
     def end(self) -> None:
         """End it as a person or systemd would, and read the rest."""
+        until(lambda: asleep(self.process.pid))
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGTERM)
         self.read()

@@ -36,5 +36,10 @@ def unread(pipe: int) -> int:
     return int(count)
 
 
+def asleep(pid: int) -> bool:
+    """Say whether a program waits for something: what it has just shown is behind it."""
+    return _state(pid) != "R"
+
+
 def _state(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]

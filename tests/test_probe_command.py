@@ -26,7 +26,7 @@ from imdswatch.probe.run import spread
 from imdswatch.probe.target import DEFAULTS, Target, parse, targets
 from imdswatch.rule import load_rules
 from imdswatch.site import Site
-from patience import LONG
+from patience import LONG, until
 
 SITE = f'[accounts]\nexpected = ["{ACCOUNT}"]\n'
 
@@ -140,13 +140,16 @@ def test_endpoints_in_all_spellings() -> None:
 
 
 def test_a_canary_ends_with_a_signal_and_tells_what_it_found() -> None:
-    with http(Imds()) as port:
+    seen: list[str] = []
+    with http(Imds(), seen) as port:
         words = command(
-            "probe", "--endpoint", f"http://127.0.0.1:{port}", "--repeat", "60s", "--format", "ndjson"
+            "probe", "--endpoint", f"http://127.0.0.1:{port}", "--repeat", "1s", "--format", "ndjson"
         )
         canary = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment())
         assert canary.stdout is not None
         first, summary = json.loads(canary.stdout.readline()), json.loads(canary.stdout.readline())
+        before = len(seen)
+        until(lambda: len(seen) > before, "there is no second round")
         canary.send_signal(signal.SIGTERM)
         assert canary.wait(LONG) == 0
         canary.stdout.close()
@@ -154,19 +157,20 @@ def test_a_canary_ends_with_a_signal_and_tells_what_it_found() -> None:
 
 
 def test_an_interrupt_before_the_first_answer_is_no_clean_exit() -> None:
-    asked = threading.Event()
+    asked, over = threading.Event(), threading.Event()
 
     def note(connection: socket.socket) -> None:
         asked.set()
-        silent(connection)
+        over.wait(LONG)
 
     with low(note) as port:
         words = command(
-            "probe", "--endpoint", f"http://127.0.0.1:{port}", "--timeout", "2s", "--format", "ndjson"
+            "probe", "--endpoint", f"http://127.0.0.1:{port}", "--timeout", "60s", "--format", "ndjson"
         )
         asking = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment())
         assert asked.wait(LONG)
         asking.send_signal(signal.SIGTERM)
+        over.set()
         out, _ = asking.communicate(timeout=4 * LONG)
     assert asking.returncode == 130
     assert out == ""
