@@ -74,6 +74,18 @@ def test_a_finding_is_told_when_new_when_graver_once_an_interval_and_at_the_end(
         assert len({one["fingerprint"] for one in watch.results() if one["type"] == "finding"}) == 1
 
 
+@pytest.mark.parametrize(("stage", "code"), [("credentials-served", 1), ("credentials-used", 0)])
+def test_who_asks_for_an_exit_code_of_a_watch_gets_one(
+    log: Path, tmp_path: Path, stage: str, code: int
+) -> None:
+    """Without --fail-on it is 0, whatever was told (the tests around this one)."""
+    with watching(tmp_path, "--follow", log, "--fail-on", stage) as watch:
+        watch.until_running()
+        add(log, lines(1, ROLE, status=200))
+        watch.until(lambda: counts(watch) == [1])
+        assert watch.stop() == code
+
+
 def test_what_a_victim_does_with_credentials_is_found_in_another_log_after_a_restart(
     log: Path, tmp_path: Path
 ) -> None:
