@@ -51,6 +51,8 @@ def export(target: str, **options: Any) -> int:
         raise UsageError(f"there is no target `{target}`", help=f"one of: {', '.join(sorted(TARGETS))}")
     rules, known = load_rules(options["rules"]), load_schemas(options["schemas"])
     if options["listing"]:
+        if options["output"] is not None or options["form"] != "text":
+            raise UsageError("`--list` goes without -o and --format", help="it shows what can be exported")
         show(show_list(target, known))
         return 0
     as_of = options["as_of"] or datetime.now(UTC).date()

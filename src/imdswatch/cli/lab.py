@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from imdswatch.cli.options import FORMATS
-from imdswatch.cli.output import show, visible
+from imdswatch.cli.output import show, visible, write
 from imdswatch.cli.shared import TEXT_OR_NDJSON
 from imdswatch.errors import UsageError
 from imdswatch.finding import STAGES
@@ -66,7 +66,11 @@ def run(names: tuple[str, ...], wanted: tuple[str, ...], **options: Any) -> int:
     from imdswatch.lab.scenario import scenarios
 
     if options["listing"]:
-        show("\n".join(catalogue(scenarios(), inventory())))
+        if options["form"] not in ("text", "ndjson"):
+            raise UsageError(
+                f"`--list` has no format `{options['form']}`", help="text, or ndjson for programs"
+            )
+        write("\n".join(catalogue(scenarios(), inventory(), options["form"])), options["output"])
         return 0
     chosen = [_known(name, scenarios(), "scenario") for name in dict.fromkeys(names)] or list(
         scenarios().values()

@@ -165,8 +165,17 @@ def as_object(performance: Performance, version: str) -> dict[str, Any]:
     }
 
 
-def catalogue(scenarios: Mapping[str, Scenario], clients: Mapping[str, Client]) -> Iterator[str]:
-    """Yield the list of what can be rehearsed, and with whom."""
+def catalogue(
+    scenarios: Mapping[str, Scenario], clients: Mapping[str, Client], form: str = "text"
+) -> Iterator[str]:
+    """Yield the list of what can be rehearsed, and with whom, line by line."""
+    if form == "ndjson":
+        for scenario in scenarios.values():
+            entry = {"format": _FORMAT, "type": "scenario", "scenario": scenario.id, "text": scenario.text}
+            yield json.dumps(entry)
+        for client in clients.values():
+            yield json.dumps({"format": _FORMAT, "type": "client", "client": client.id, "name": client.name})
+        return
     yield "Scenarios:"
     for scenario in scenarios.values():
         yield f"  {scenario.id:19} {scenario.text}"
