@@ -98,6 +98,7 @@ engines: .cache/esql/stamp  ## engines that judge exported queries and are no Py
 
 conformance: $(VENV)/dev.stamp .cache/references/stamp .cache/ansible/stamp engines  ## the heavy proofs: 10 million prefilter cases, random rules by SQLite and Tenzir
 	IMDSWATCH_CASES=10000000 $(BIN)/python -m pytest -q tests/test_prefilter.py tests/test_references.py
+	IMDSWATCH_CASES=200000 $(BIN)/python -m pytest -q tests/test_tables.py -k spelling
 	IMDSWATCH_CORPUS=all $(BIN)/python -m pytest -q tests/test_live_corpus.py
 	IMDSWATCH_CONFORMANCE=1 $(BIN)/python -m pytest -q tests/test_conformance.py tests/test_conformance_engines.py tests/test_conformance_lucene.py
 	$(BIN)/python tests/conformance/measure.py

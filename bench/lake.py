@@ -32,12 +32,11 @@ def rows(scan: Scan, peers: Any, lines: Path, out: Path, found: Path) -> Iterato
     """Yield what tables cost; `scan(path, *options)` is the command that scans a path."""
     table = _table(lines, out)
     size = lines.stat().st_size
-    same = HERE / "peer_scripts" / "ndjson_condition.py"
     costs = best_of(
         {
             "ours": scan(table),
             "lines": scan(lines),
-            "condition": Command([sys.executable, str(same), str(lines), str(table)], env=scan(table).env),
+            "condition": _same_condition(scan, lines, table),
             "duckdb": peers.duckdb(lines),
             "by hand": peers.script("parquet_duckdb.py", table),
         }
@@ -57,7 +56,7 @@ def rows(scan: Scan, peers: Any, lines: Path, out: Path, found: Path) -> Iterato
     yield _ratio(
         "the same against", _cpu(ours), "imdswatch, the same events as NDJSON", costs["lines"], ours, None
     )
-    yield from _scaled(scan, table, size, out)
+    yield from _scaled(scan, lines, table, out)
     yield from _pruned(scan, out, found)
     yield from _others(ours, lines, table)
 
@@ -71,15 +70,43 @@ def _checked(lines: Path, found: Path) -> Iterator[Row]:
     )
 
 
-def _scaled(scan: Scan, table: Path, size: int, out: Path) -> Iterator[Row]:
-    """Hard links of one table: work grows, what is found does not, memory should not."""
-    folder = out / f"lake-{table.stem}"
+def hundred(scan: Scan, lines: Path, out: Path) -> Iterator[Row]:
+    """A hundred times the lines, and a hundred times the table: throughput must stay, memory must not grow."""
+    for path in (lines, _table(lines, out)):
+        folder = _links(path, 100, out)
+        one, many = best_of({"one": scan(path)})["one"], _run(scan(folder))
+        growth = many.cpu / 100 / one.cpu
+        what = f"CPU for each GB, 100 times {path.name} ({100 * lines.stat().st_size / GB:.0f} GB of lines)"
+        told, against = f"{many.cpu:.1f} s CPU", f"one: {_cpu(one)}"
+        yield Row(what, told, against, f"{growth:.2f}x", "at most 1.2x", growth <= 1.2)
+        told, ratio = f"{many.memory // MB} MB", many.memory / one.memory
+        against = f"one: {one.memory // MB} MB"
+        yield Row("peak memory of that", told, against, f"{ratio:.2f}x", "at most 1.2x", ratio <= 1.2)
+
+
+def _same_condition(scan: Scan, lines: Path, table: Path) -> Command:
+    """Return DuckDB on one thread with the very condition that the scan of the table asks, on the lines."""
+    script = HERE / "peer_scripts" / "ndjson_condition.py"
+    return Command([sys.executable, str(script), str(lines), str(table)], env=scan(table).env)
+
+
+def _links(path: Path, copies: int, out: Path) -> Path:
+    """Return a folder with so many hard links of a file: work grows, what is found does not."""
+    folder = out / f"{copies}-{path.name}"
     folder.mkdir(exist_ok=True)
-    for number in range(COPIES):
-        link = folder / f"part-{number:03}.parquet"
+    for number in range(copies):
+        link = folder / f"part-{number:03}{path.suffix}"
         if not link.exists():
-            os.link(table, link)
+            os.link(path, link)
+    return folder
+
+
+def _scaled(scan: Scan, lines: Path, table: Path, out: Path) -> Iterator[Row]:
+    """Ten times the table: memory should not grow, and what it takes to start counts for less."""
+    size = lines.stat().st_size
+    folder = _links(table, COPIES, out)
     one, many = best_of({"one": scan(table)})["one"], _run(scan(folder))
+    theirs = _run(_same_condition(scan, _links(lines, COPIES, out) / "*", table))
     growth = (many.cpu / COPIES) / one.cpu
     against = f"one: {_cpu(one)}, {one.memory // MB} MB"
     what = f"CPU for each GB, {COPIES} times the table ({COPIES * size / GB:.0f} GB of lines)"
@@ -91,6 +118,8 @@ def _scaled(scan: Scan, table: Path, size: int, out: Path) -> Iterator[Row]:
         "at most 1.2x",
         growth <= 1.2,
     )
+    what = f"CPU of scan, {COPIES} times the table"
+    yield _ratio(what, _cpu(many), "DuckDB, NDJSON, the same condition", theirs, many, 1 / 2.5)
     memory = many.memory / one.memory
     told = f"{many.memory // MB} MB"
     yield Row("peak memory of that", told, against, f"{memory:.2f}x", "at most 1.2x", memory <= 1.2)

@@ -7,11 +7,12 @@ process of its own, so that it can be killed.
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -50,6 +51,11 @@ class Running:
     options: tuple[str, ...]
     env: Mapping[str, str]
     processes: tuple[subprocess.Popen[bytes], ...]
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The numbers of the processes."""
+        return tuple(one.pid for one in self.processes)
 
 
 @contextmanager
@@ -104,6 +110,49 @@ def classic(folder: Path) -> Iterator[Running]:
     finally:
         for process in reversed(started):
             _end(process)
+
+
+def cpu(processes: Iterable[int]) -> float:
+    """Return the seconds of CPU that processes took so far, those they started and those that ended included."""
+    ticks = 0
+    for one in {found for process in processes for found in (process, *_below(process))}:
+        with suppress(OSError):
+            after = Path("/proc", str(one), "stat").read_text(errors="replace").rpartition(")")[2].split()
+            ticks += sum(map(int, after[11:15]))  # utime, stime, cutime and cstime (proc(5))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def kill(process: int) -> None:
+    """Kill a process that was started here, and all that it started, without a chance to say goodbye."""
+    for one in [process, *_below(process)]:
+        with suppress(ProcessLookupError):
+            os.kill(one, signal.SIGKILL)
+
+
+def reads(process: int, folder: Path) -> bool:
+    """Say whether a process, or one that it started, has a file of the folder open."""
+    for one in [process, *_below(process)]:
+        with suppress(OSError):
+            for descriptor in os.listdir(f"/proc/{one}/fd"):
+                with suppress(OSError):
+                    if os.readlink(f"/proc/{one}/fd/{descriptor}").startswith(f"{folder}/"):
+                        return True
+    return False
+
+
+def _below(process: int) -> list[int]:
+    """Return the processes that a process started, and those that these did."""
+    children: dict[int, list[int]] = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            with suppress(OSError):
+                # The name, in parentheses, may hold anything; state and parent come after it (proc(5)).
+                after = Path("/proc", entry, "stat").read_text(errors="replace").rpartition(")")[2].split()
+                children.setdefault(int(after[1]), []).append(int(entry))
+    found = list(children.get(process, ()))
+    for one in found:  # grows while it is walked
+        found += children.get(one, ())
+    return found
 
 
 def _free_port() -> int:

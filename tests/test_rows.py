@@ -210,6 +210,15 @@ def test_a_row_that_does_not_fit_its_header_is_told_and_searched(tmp_path: Path)
     assert [one.confidence for one in found if isinstance(one, Finding)] == ["low"]
 
 
+def test_a_line_of_another_layout_among_rows_is_read_as_what_it_is(tmp_path: Path) -> None:
+    served = objects(SAMPLES / "zeek_http" / "served.log")[0]
+    text = "ts,id.orig_h,id.resp_h,uri\n" + "1795309200.5,10.0.0.1,192.0.2.1,/\n" * 90
+    (tmp_path / "a.csv").write_text(text + json.dumps(served) + "\n")
+    found, _ = scanned(tmp_path / "a.csv")
+    assert [one.evidence[0].position for one in found if isinstance(one, Finding)] == ["line 92"]
+    assert {one.stage for one in found if isinstance(one, Finding)} == {"credentials-served"}
+
+
 def test_a_quote_that_never_ends_hides_nothing(tmp_path: Path) -> None:
     """What follows an open quote is told row by row, in linear time, however long the text is."""
     row = b"1795309200.5,10.0.0.1,192.0.2.1,/\n"

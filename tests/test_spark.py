@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -191,54 +191,81 @@ def test_classic_spark_with_two_workers_finds_the_same(corpus: Corpus, classic: 
     same_there(corpus, classic)
 
 
-def test_a_cluster_that_dies_is_told_for_every_source(tmp_path: Path) -> None:
-    """Kill the server while it works: what came back is kept, the rest is skipped by name, nothing is silent."""
-    needs_sail()
-    folder = tmp_path / "many"
-    folder.mkdir()
-    line = b'{"ts":1.0,"id.orig_h":"10.0.0.1","id.resp_h":"192.0.2.1","method":"GET","uri":"/"}\n'
-    for number in range(3):
-        with (folder / f"{number}.log").open("wb") as log:
-            for _ in range(220):
-                log.write(line * 8000)
+FILES, HITS = 12, 20_000
+
+
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Logs that take seconds: every line matters; each has a victim of its own, so that none can be missed unseen."""
+    folder = tmp_path_factory.mktemp("slow")
+    for number in range(FILES):
+        head = '{"ts":%d.0,"id.orig_h":"10.0.0.' + str(number) + '","id.resp_h":"169.254.169.254",'
+        tail = '"method":"GET","uri":"/latest/meta-data/","status_code":200}\n'
+        with (folder / f"{number}.log").open("w") as log:
+            log.writelines(head % (1_795_309_200 + second) + tail for second in range(HITS))
+    return folder
+
+
+def killed_at_work(
+    slow: Path, running: clusters.Running, victim: subprocess.Popen[bytes]
+) -> tuple[int, list[Any], str]:
+    """Kill a process of the cluster, and all that it started, when it reads the logs; return what the scan said."""
     words = [
         sys.executable,
         "-m",
         "imdswatch",
         "scan",
-        str(folder),
+        str(slow),
         "--format",
         "ndjson",
         "-q",
         "--engine",
         "spark",
     ]
-    for delay in (
-        2.5,
-        1.8,
-        1.3,
-        0.9,
-        0.6,
-        0.3,
-    ):  # until it dies at work: how fast that is done, depends on the machine
-        with clusters.sail() as running:
-            env = {**running.env, "PYTHONWARNINGS": "ignore"}
-            scan = subprocess.Popen(
-                [*words, *running.options], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-            )
-            time.sleep(delay)
-            running.processes[0].send_signal(signal.SIGKILL)
-            out, err = scan.communicate(timeout=4 * LONG)
-        if scan.returncode != 0:
-            break
-    if scan.returncode == 2:  # it died before the first job
-        assert b"there is no answer from the cluster" in err
-        return
-    results = [json.loads(text) for text in out.splitlines()]
-    told = {one["source"] for one in results if one["type"] == "skipped"}
-    assert scan.returncode == 3, err[-500:]
-    assert told
+    env = {**running.env, "PYTHONPATH": str(ROOT / "src"), "PYTHONWARNINGS": "ignore"}
+    scan = subprocess.Popen(
+        [*words, *running.options], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    with ThreadPoolExecutor(1) as pool:
+        said = pool.submit(scan.communicate)
+        while not said.done() and not any(clusters.reads(one.pid, slow) for one in running.processes):
+            time.sleep(0.02)
+        clusters.kill(victim.pid)
+        out, err = said.result(timeout=280)
+    return scan.returncode, [json.loads(line) for line in out.splitlines()], err.decode()
+
+
+def nothing_is_silent(slow: Path, code: int, results: list[Any], err: str) -> bool:
+    """Assert that the answer is whole, or that all of it that is missing is named; say whether it was whole."""
+    if code == 2:  # it died before the first job
+        assert "there is no answer from the cluster" in err
+        return False
+    lost = {Path(one["source"]).name for one in results if one["type"] == "skipped"}
     assert all("the cluster" in one["reason"] for one in results if one["type"] == "skipped")
+    found = {one["victim"]["ip"]: one["count"] for one in results if one["type"] == "finding"}
+    assert found == {f"10.0.0.{n}": HITS for n in range(FILES) if f"{n}.log" not in lost}, err[-2000:]
+    assert code == (1 if found else 3)
+    return not lost
+
+
+def test_a_cluster_that_dies_is_told_for_every_source(slow: Path) -> None:
+    """Sail's four workers live in one process: what came back is kept, the rest is skipped by name."""
+    needs_sail()
+    with clusters.sail() as running:
+        nothing_is_silent(slow, *killed_at_work(slow, running, running.processes[0]))
+
+
+def test_a_worker_that_dies_changes_nothing(slow: Path, tmp_path: Path) -> None:
+    """Classic Spark gives what a killed worker had to the other one: the answer is whole."""
+    needs_classic()
+    with clusters.classic(tmp_path) as running:
+        assert nothing_is_silent(slow, *killed_at_work(slow, running, running.processes[-1]))
+
+
+def test_a_master_that_dies_changes_nothing_or_is_told(slow: Path, tmp_path: Path) -> None:
+    needs_classic()
+    with clusters.classic(tmp_path) as running:
+        nothing_is_silent(slow, *killed_at_work(slow, running, running.processes[0]))
 
 
 def test_no_cluster_is_an_error_at_once() -> None:

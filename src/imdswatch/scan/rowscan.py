@@ -12,7 +12,7 @@ from typing import Any
 
 from imdswatch.event import complete
 from imdswatch.finding import Skipped
-from imdswatch.layouts.result import Malformed
+from imdswatch.layouts.result import Malformed, Record
 from imdswatch.read import unknown
 from imdswatch.read.blocks import Block, count_newlines
 from imdswatch.read.lines import LineReader
@@ -110,7 +110,11 @@ class RowScan:
             named = named_for_schemas(record, self._table.renamed)
             if judge_record(named, self._reader, self._look, self._name, ("line", line), outcome):
                 return
-        else:
+        alone = self._reader.read(row)  # a line of another layout, where a file mixes them
+        if isinstance(alone, Record) and alone.schema != unknown.NAME:
+            self._look.take(outcome.incidents, complete(alone.fields), self._name, "line", line)
+            return
+        if isinstance(record, Malformed):
             outcome.skip(Skipped(self._name, f"line {line}", record.reason))
         fields = unknown.read(row.decode("utf-8", "backslashreplace"))
         if fields is not None:

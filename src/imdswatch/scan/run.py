@@ -128,11 +128,9 @@ class Scan:
             yield finding
         self._incidents.close()
         if self._passed:
-            self._notes.add(f"{self._passed} folders not read: their names are of another time")
+            self._notes.add(f"folders not read: {self._passed}, their names are of another time")
         if self._dropped:
-            self._notes.add(
-                f"{self._dropped} files not read: the log of their Delta table does not list them"
-            )
+            self._notes.add(f"files not read: {self._dropped}, not in the log of their Delta table")
         self._counts = replace(
             self._counts,
             findings=findings,

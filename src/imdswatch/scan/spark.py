@@ -55,7 +55,8 @@ def connect(master: str | None, remote: str | None) -> SparkSession:
     except ImportError:
         raise UsageError(
             "`--engine spark` needs a Spark client",
-            help="pip install 'imdswatch[spark]' for `--remote sc://…`; pyspark itself for `--master`",
+            help="`pip install 'imdswatch[spark]'` for `--remote sc://…`, "
+            "`pip install pyspark` in the cluster's version for `--master`",
         ) from None
     builder = SparkSession.builder.appName("imdswatch")
     try:
