@@ -372,6 +372,7 @@ def test_binary_is_binary() -> None:
     assert recognise(b"\x0a\x0d\x0d\x0a\x1c\x00\x00\x00\x4d\x3c\x2b\x1a" + bytes(40)).kind == "capture"
     assert recognise(b"PAR1\x15\x00\x15" + rng.randbytes(900)).kind == "table"
     assert recognise(b"PARE\x15\x00\x15" + rng.randbytes(900)).kind == "unread"
+    assert recognise(b"FEA1\x00\x00\x00\x00" + rng.randbytes(900)).kind == "unread"
     assert recognise(b"").kind == "empty"
 
 

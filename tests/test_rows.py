@@ -24,6 +24,7 @@ from imdswatch.read.blocks import Block, blocks
 from imdswatch.read.rows import LONGEST, Frame, Named, frames, named_columns
 from imdswatch.rule import load_rules
 from imdswatch.scan.detect import detect
+from imdswatch.schema import load_schemas
 from test_tables import SAMPLES, objects, scanned, schemas
 
 HEADER = ("name", "user agent", "id.resp_h")
@@ -185,6 +186,42 @@ def test_flow_logs_as_athena_exports_them(tmp_path: Path) -> None:
     table = [dict(zip(names.split(","), row.split(","), strict=True))]
     found, _ = scanned(table_files.parquet(tmp_path / "a.parquet", table))
     assert [one.victim["ip"] for one in found if isinstance(one, Finding)] == ["10.0.0.5"]
+
+
+OWN = """
+name: own
+title: The table of a house
+origin: documentation
+version: "1"
+references: ["written for this test"]
+layer: http
+vantage: proxy
+priority: 50
+layout: {kind: json}
+recognise: {keys: [quelle, ziel, pfad]}
+fields:
+  timestamp: zeit
+  src_ip: quelle
+  dst_ip: ziel
+  uri_path: pfad
+  status: {from: antwort, as: int}
+"""
+
+
+def test_a_schema_of_ones_own_makes_any_table_known(tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "own.yml").write_text(OWN)
+    text = (
+        "Zeit;Quelle;Ziel;Pfad;Antwort\n2026-11-22T01:00:00Z;10.0.0.5;169.254.169.254;/latest/api/token;200\n"
+    )
+    (tmp_path / "a.csv").write_text(text)
+    row = dict(zip(*(line.split(";") for line in text.splitlines()), strict=True))
+    table = table_files.parquet(tmp_path / "a.parquet", [row])
+    for path in (tmp_path / "a.csv", table):
+        found, _ = scanned(path, schemas=load_schemas(tmp_path / "own"))
+        assert [(one.victim["ip"], one.stage) for one in found if isinstance(one, Finding)] == [
+            ("10.0.0.5", "answered")
+        ]
 
 
 def test_a_row_inside_a_quoted_field_is_no_row(tmp_path: Path) -> None:

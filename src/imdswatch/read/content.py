@@ -75,6 +75,7 @@ _UNREAD: tuple[tuple[bytes, str], ...] = (
     (b"PARE", "an encrypted Parquet table"),
     (b"ORC", "an ORC table"),
     (b"Obj\x01", "an Avro table"),
+    (b"FEA1", "a Feather table of the first version; write it as Arrow (`write_feather` of today does)"),
     (b"ElfFile\x00", "a Windows event log; export it as JSON"),
     (b"LPKSHHRH", "a systemd journal; pipe `journalctl -o json --file …` in"),
     (b"SQLite format 3\x00", "an SQLite database"),

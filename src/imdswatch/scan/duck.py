@@ -49,6 +49,7 @@ _REASONS = (
     (r"UTF-?8|string encoding", "holds text that is not UTF-8"),
     (r"Out of Memory|failed to allocate|memory limit", f"needs more than {MEMORY >> 20} MiB of memory"),
     (r"ncrypt", "is encrypted"),
+    (r"arrow_scan: get_next", "is damaged, or packed as cannot be read here: its dictionaries are compressed"),
     (r"not yet supported|not implemented|Unsupported", "holds columns or a packing that cannot be read here"),
 )  # fmt: skip
 
