@@ -136,8 +136,7 @@ def complete(fields: dict[str, Any]) -> dict[str, Any]:
             fields["uri_path"] = path
             fields.setdefault("uri_query", query)
         if url is None:
-            query = fields.get("uri_query")
-            fields["url"] = fields.get("host", "") + path + (f"?{query}" if query else "")
+            fields["url"] = url_of(fields)
     elif url is not None:
         parts = urlpath.split(url)
         if parts.path:
@@ -153,6 +152,13 @@ def complete(fields: dict[str, Any]) -> dict[str, Any]:
         if answered is not None:
             fields["answered"] = answered
     return fields
+
+
+def url_of(fields: Mapping[str, Any]) -> str:
+    """Return the URL that host, path and query make; there must be a path."""
+    query = fields.get("uri_query")
+    url: str = fields.get("host", "") + fields["uri_path"]
+    return f"{url}?{query}" if query else url
 
 
 def derive_answered(fields: Mapping[str, Any]) -> bool | None:

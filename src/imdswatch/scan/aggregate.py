@@ -25,13 +25,13 @@ from typing import IO, Any, NamedTuple, TypeVar
 
 from imdswatch import address
 from imdswatch.errors import UsageError
-from imdswatch.event import endpoint, victim_ip, victim_mac
+from imdswatch.event import endpoint, url_of, victim_ip, victim_mac
 from imdswatch.finding import STAGE_RANK
 from imdswatch.scan.incident import Verdict
 
-LIMIT = 80_000
-"""Events kept in memory; about 1.2 kB each with what belongs to them, one with long texts counts for several."""
-_LONG = 1 << 10  # octets of a packed event that count as one
+LIMIT = 140_000
+"""Events kept in memory; about 0.8 kB each with what belongs to them, one with long texts counts for several."""
+_LONG = 1 << 8  # octets of a packed event that count as one
 _CHUNK = 256  # incidents that are written and read back together
 _PACKING = (
     2  # version of marshal's format: the last without references, which cost more time than they save room
@@ -48,6 +48,7 @@ _KEPT = (
     "dns_query", "payload", "answered", "arp_opcode", "nd_target", "offered_route", "tls_sni", "dst_port", "expiration",
     "gateway", "signing_key_id", "account_claim", "client", "process_origin",
 )  # fmt: skip
+_URL = _KEPT.index("url")
 
 Key = tuple[str, ...]
 """Victim, endpoint, name of the suppression, empty text for unknown or none; with `each` also source and position."""
@@ -75,11 +76,14 @@ class Sighting(NamedTuple):
     @property
     def fields(self) -> dict[str, Any]:
         """The canonical fields that a finding shows."""
-        return {
+        found = {
             name: value
             for name, value in zip(_KEPT, marshal.loads(self.kept), strict=True)
             if value is not None
         }
+        if "url" not in found and "uri_path" in found:
+            found["url"] = url_of(found)
+        return found
 
     @property
     def weight(self) -> int:
@@ -88,8 +92,11 @@ class Sighting(NamedTuple):
 
 
 def packed(fields: Mapping[str, Any]) -> bytes:
-    """Return what is kept of an event's fields: those that a finding shows."""
-    return marshal.dumps(tuple(map(fields.get, _KEPT)), _PACKING)
+    """Return what is kept of an event's fields: those that a finding shows, and no URL that they make again."""
+    values = [*map(fields.get, _KEPT)]
+    if "uri_path" in fields and values[_URL] == url_of(fields):
+        values[_URL] = None
+    return marshal.dumps(tuple(values), _PACKING)
 
 
 Plain = tuple[Any, ...]
@@ -113,8 +120,7 @@ class Incident:
 
     def merge(self, other: Incident) -> None:
         """Take in another incident of the same key."""
-        self.count += other.count
-        self.first, self.last = min(self.first, other.first), max(self.last, other.last)
+        self._take(other.count, other.first, other.last, other.responders, other.told)
         for combo, (count, sighting) in other.combos.items():
             mine = self.combos.get(combo)
             self.combos[combo] = (
@@ -122,10 +128,37 @@ class Incident:
                 if mine is None
                 else (mine[0] + count, mine[1] if mine[1].order <= sighting.order else sighting)
             )
-        if other.responders:
-            self.responders = _bounded((self.responders or frozenset()) | other.responders, _MAX_RESPONDERS)
-        if other.told:
-            self.told = _bounded((self.told or frozenset()) | other.told, _MAX_TOLD)
+
+    def merge_plain(self, plain: Plain) -> None:
+        """Take in what `plain` told of another incident of the same key."""
+        _, count, first, last, combos, responders, told = plain
+        self._take(count, first, last, responders, told)
+        for combo, seen, order, verdict, kept, unit in combos:
+            mine = self.combos.get(combo)
+            if mine is None:
+                self.combos[combo] = seen, Sighting(order, Verdict._make(verdict), kept, unit)
+            elif mine[1].order <= order:
+                self.combos[combo] = mine[0] + seen, mine[1]
+            else:
+                self.combos[combo] = mine[0] + seen, Sighting(order, Verdict._make(verdict), kept, unit)
+
+    def _take(
+        self,
+        count: int,
+        first: float,
+        last: float,
+        responders: frozenset[Names] | None,
+        told: frozenset[tuple[str, str]] | None,
+    ) -> None:
+        self.count += count
+        if first < self.first:
+            self.first = first
+        if last > self.last:
+            self.last = last
+        if responders and responders != self.responders:
+            self.responders = _bounded((self.responders or frozenset()) | responders, _MAX_RESPONDERS)
+        if told and told != self.told:
+            self.told = _bounded((self.told or frozenset()) | told, _MAX_TOLD)
 
     @property
     def weight(self) -> int:
@@ -204,10 +237,11 @@ class Incidents:
         )  # fmt: skip
         held = incident.combos.get(combo)
         if held is None or order < held[1].order:
-            sighting = Sighting(order, verdict, packed(fields), unit)
+            kept = packed(fields)
+            sighting = Sighting(order, verdict, kept, unit)
             if held is None:
                 incident.combos[combo] = (1, sighting)
-                self._weight += sighting.weight
+                self._weight += 1 + len(kept) // _LONG
             else:
                 incident.combos[combo] = (held[0] + 1, sighting)
                 self._weight += sighting.weight - held[1].weight
@@ -286,10 +320,10 @@ class Incidents:
         streams: list[Iterable[Plain]] = [_load(run) for run in self._runs]
         streams.append(self.open[key].plain(key) for key in sorted(self.open))
         for key, group in groupby(heapq.merge(*streams, key=_KEY), key=_KEY):
-            first, *others = map(Incident.of, group)
-            for other in others:
-                first.merge(other)
-            yield key, first
+            incident = Incident()
+            for plain in group:
+                incident.merge_plain(plain)
+            yield key, incident
 
     def close(self) -> None:
         """Give back temporary files; the incidents in them are gone."""

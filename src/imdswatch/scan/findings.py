@@ -7,6 +7,7 @@ unknown layout is quoted.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from itertools import combinations
 from typing import Any
 
@@ -139,7 +140,7 @@ def _victim(victim: str, seen: Sequence[Fields]) -> dict[str, object]:
 
 def _responders(
     sightings: Sequence[Sighting], seen: Sequence[Fields], incident: Incident
-) -> tuple[dict[str, object], tuple[dict[str, object], ...]]:
+) -> tuple[Mapping[str, object], tuple[Mapping[str, object], ...]]:
     if not incident.responders:
         return _NOTHING, ()
     if len(incident.responders) == 1:
@@ -156,7 +157,9 @@ def _responders(
     return shown[0], tuple(rest)
 
 
-def _responder(names: Names) -> dict[str, object]:
+@lru_cache(maxsize=1 << 12)
+def _responder(names: Names) -> Mapping[str, object]:
+    """Return what is shown of one responder; a hundred thousand victims may have had the same."""
     ip, mac, nat, ttl, gateway = names
     return _present(
         ip=ip, mac=mac, nat_ip=nat, ttl=ttl if ttl >= 0 else None, vendor=vendor.of(mac), gateway=gateway
@@ -174,6 +177,8 @@ def _request(seen: Sequence[Fields], asked: str) -> dict[str, object]:
     )
 
 
+_WHOSE = frozenset({"access_key_id", "signing_key_id", "role", "account_id"})
+"""Fields without which nothing says whose account it is; what answers claimed stands in `Incident.told`."""
 CLAIMS = ("access-key-id", "document", "iam-info", "identity-document")
 """What can say whose account it is, the most trusted first: a key id that works carries its true account."""
 
@@ -184,6 +189,8 @@ _FORGED_REMEDY = (
 
 
 def _account(seen: Sequence[Fields], incident: Incident, site: Site) -> dict[str, object]:
+    if incident.told is None and all(_WHOSE.isdisjoint(fields) for fields in seen):
+        return _NOTHING
     key_id = _first(seen, "access_key_id") or _first(seen, "signing_key_id")
     role = _first(seen, "role")
     claims = _claims(seen, incident)

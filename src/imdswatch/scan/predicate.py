@@ -94,6 +94,10 @@ def compile_conditions(conditions: Sequence[Node], site_values: Mapping[str, Seq
             "    get = fields.get",
             *(f"    f_{name} = get({name!r})" for name in sorted(program.used)),
             *(
+                f"    n_{name} = None if f_{name} is None else normal_path(f_{name})"
+                for name in sorted(program.paths)
+            ),
+            *(
                 [f"    {' = '.join(f'm{n}' for n in range(len(program.memo)))} = None"]
                 if program.memo
                 else []
@@ -103,7 +107,7 @@ def compile_conditions(conditions: Sequence[Node], site_values: Mapping[str, Seq
             "    return out",
         ]
     )
-    scope: dict[str, Any] = dict(program.bound)
+    scope: dict[str, Any] = {**program.bound, "normal_path": urlpath.normal_path}
     exec(compile(source, "<rules>", "exec"), scope)
     judge: Judge = scope["judge"]
     return judge
@@ -113,6 +117,7 @@ class _Program:
     def __init__(self, site_values: Mapping[str, Sequence[str]]) -> None:
         self.site_values = site_values
         self.used: set[str] = set()
+        self.paths: set[str] = set()  # of those, the ones of which the normal form is asked for
         self.bound: dict[str, Any] = {}
         self.memo: dict[Match | tuple[Match, ...], int] = {}
 
@@ -139,11 +144,16 @@ class _Program:
         assert name is not None
         self.used.add(name)
         slot = self.memo.setdefault(child, len(self.memo))
-        check = any_text_check(FIELDS[name].kind, [m.test for m in child if isinstance(m.test, Text)])
+        kind, tests = FIELDS[name].kind, [m.test for m in child if isinstance(m.test, Text)]
+        local = f"f_{name}"
+        if kind is Kind.PATH and not FIELDS[name].many:
+            local = f"n_{name}"
+            self.paths.add(name)
+            check = folded_check(tests)
+        else:
+            check = any_text_check(kind, tests)
         self.bound[f"c{slot}"] = any_check(check) if FIELDS[name].many else check
-        return (
-            f"(m{slot} if m{slot} is not None else (m{slot} := f_{name} is not None and c{slot}(f_{name})))"
-        )
+        return f"(m{slot} if m{slot} is not None else (m{slot} := {local} is not None and c{slot}({local})))"
 
     def _memoised(self, match: Match) -> str:
         plain = self._plain(match)
@@ -221,13 +231,24 @@ def _joinable(match: Match) -> bool:
 
 
 def any_text_check(kind: Kind, tests: Sequence[Text]) -> Check:
-    """Return one check that holds where any of these caseless texts matches; quick for long lists."""
-    subject = _subject(kind, cased=False, spelled=False)
+    """Return one check that holds where any of these caseless texts matches the value of a field."""
+    subject, check = _subject(kind, cased=False, spelled=False), folded_check(tests)
+
+    def holds(value: Any) -> bool:
+        return check(subject(value))
+
+    # URLs differ from record to record, other texts (user agents) come again and again.
+    return holds if kind in (Kind.URL, Kind.PATH) else lru_cache(maxsize=1 << 12)(holds)
+
+
+def folded_check(tests: Sequence[Text]) -> Callable[[str], bool]:
+    """Return one check that holds where any of these texts matches a text that is folded; quick for long lists."""
     exact: set[str] = set()
     starts: list[str] = []
     ends: list[str] = []
     inside: list[str] = []
     rest: list[str] = []
+    leads: list[str] = []  # what the texts of `rest` begin with: one look that spares most of the searches
     for test in tests:
         match tuple(fold(part) if isinstance(part, str) else part for part in test.parts):
             case (str(text),):
@@ -240,19 +261,22 @@ def any_text_check(kind: Kind, tests: Sequence[Text]) -> Check:
                 inside.append(text)
             case parts:
                 rest.append(_as_regex(parts))
+                leads.append(parts[0] if parts and isinstance(parts[0], str) else "")
+    lead = tuple(dict.fromkeys(leads))
     head, tail, pieces = tuple(starts), tuple(ends), tuple(inside)
     if not (ends or inside or rest):
-        return lambda value: (text := subject(value)) in exact or text.startswith(head)
-    others = re.compile(
-        "|".join([*rest, *(f".*{re.escape(piece)}.*" for piece in pieces)]), re.DOTALL
-    ).fullmatch
+        return lambda text: text in exact or text.startswith(head)
+    others = re.compile("|".join(rest), re.DOTALL).fullmatch
 
-    def holds(value: Any) -> bool:
-        text = subject(value)
-        return text in exact or text.startswith(head) or text.endswith(tail) or others(text) is not None
+    def holds(text: str) -> bool:
+        if text in exact or text.startswith(head) or text.endswith(tail):
+            return True
+        for piece in pieces:
+            if piece in text:
+                return True
+        return text.startswith(lead) and others(text) is not None
 
-    # Paths differ from record to record, other texts (user agents) come again and again.
-    return holds if kind in (Kind.URL, Kind.PATH) else lru_cache(maxsize=1 << 12)(holds)
+    return holds
 
 
 def _as_regex(parts: Sequence[str | Wild]) -> str:
