@@ -155,6 +155,13 @@ def test_every_pattern_is_put_to_the_test() -> None:
         assert any(sign in pattern for pattern in noticed), f"no case depends on the pattern of: {kind}"
 
 
+@pytest.mark.parametrize("backslashes", [1, 2, 4, 8])
+@pytest.mark.parametrize("dot", ["uff0e", "u3002", "uff61"])
+def test_a_wide_dot_may_be_escaped_again_and_again(dot: str, backslashes: int) -> None:
+    escaped = "\\" * backslashes + dot
+    assert PACK.touches(f"host=425.254{escaped}937{escaped}766 ".encode())
+
+
 def blocks(lines: list[bytes]) -> Iterator[Block | Skipped]:
     data = bytearray(b"\n".join(lines) + b"\n")
     yield Block(data, len(data), 0, overlong=False, last=True)

@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 _PACKAGE = Path(__file__).parent
@@ -30,25 +30,33 @@ _LARGEST = 64 << 20
 
 
 def kept(name: str, data: Iterable[Path], make: Callable[[], T]) -> T:
-    """Return what `make` returns, which must depend on nothing but these files and this program.
+    """Return what `make` returns, which must depend on nothing but these files and this program, and be fresh.
 
-    Raises what `make` raises, and nothing of its own: what cannot be kept is made anew every time.
+    Raises what `make` raises, and nothing of its own: where nothing can be kept it is made anew by every process.
     """
-    place = _place(name)
-    if place is None:
-        return make()
     try:
         made_of = _made_of(data)
-        found = _stored(place)
     except OSError:
         return make()
+    if name not in _LOADED or _LOADED[name][0] != made_of:
+        _LOADED[name] = made_of, _read(_place(name), made_of, make)
+    value: T = _LOADED[name][1]
+    return value
+
+
+_LOADED: dict[str, tuple[bytes, Any]] = {}
+"""What this process loaded: name → what it was made of, and itself. Whoever asks again gets the same object."""
+
+
+def _read(place: str | None, made_of: bytes, make: Callable[[], T]) -> T:
+    found = None if place is None else _stored(place)
     if found is not None and found[:_DIGEST] == made_of:
         content = memoryview(found)[2 * _DIGEST :]
         if hashlib.sha256(content).digest() == found[_DIGEST : 2 * _DIGEST]:
             loaded: T = pickle.loads(content)
             return loaded
     made = make()
-    if not sys.dont_write_bytecode:
+    if place is not None and not sys.dont_write_bytecode:
         _store(place, made_of, pickle.dumps(made, pickle.HIGHEST_PROTOCOL))
     return made
 
@@ -96,17 +104,17 @@ def _releases() -> list[str]:
 
 
 def _stored(place: str) -> bytes | None:
-    """Return the content of a kept file that can be trusted, or None; raises OSError if there is none."""
+    """Return the content of a kept file that can be trusted, or None."""
     try:
         fd = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except FileNotFoundError:
+        with open(fd, "rb", buffering=0) as file:
+            status = os.fstat(fd)
+            mine = status.st_uid in (0, os.geteuid()) and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+            if not mine or not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST:
+                return None
+            return file.read()
+    except OSError:
         return None
-    with open(fd, "rb", buffering=0) as file:
-        status = os.fstat(fd)
-        mine = status.st_uid in (0, os.geteuid()) and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-        if not mine or not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST:
-            return None
-        return file.read()
 
 
 def _store(place: str, made_of: bytes, content: bytes) -> None:

@@ -263,7 +263,7 @@ def load_schemas(extra: Path | None = None) -> Schemas:
     """
     files = {path.stem: path for path in sorted(BUILT_IN.glob("*.yml"))}
     if extra is None:
-        return Schemas(lambda: kept("schemas", files.values(), lambda: [*map(load_schema, files.values())]))
+        return Schemas(lambda: kept("schemas", files.values(), lambda: tuple(map(_fresh, files.values()))))
     if not extra.is_dir():
         raise SchemaError("the schema folder does not exist", file=str(extra))
     files.update({path.stem: path for path in sorted(extra.iterdir()) if path.suffix in (".yml", ".yaml")})
@@ -276,17 +276,27 @@ def _of_texts(texts: Iterable[tuple[str, str, str]]) -> Schemas:
 
 def load_schema(path: Path) -> Schema:
     """Load one schema file; raises SchemaError if it cannot be read or is invalid."""
+    return _parsed(_text(path), str(path), path.stem)
+
+
+def _fresh(path: Path) -> Schema:
+    """Load one schema file into a schema that nobody used: what use adds to one cannot be kept."""
+    return _parse(_text(path), str(path), path.stem)
+
+
+def _text(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise SchemaError(f"the schema file cannot be read: {error.strerror}", file=str(path)) from None
     except UnicodeDecodeError:
         raise SchemaError("the schema file is not UTF-8 text", file=str(path)) from None
-    return _parsed(text, str(path), path.stem)
 
 
-@lru_cache(maxsize=256)
-def _parsed(text: str, file: str, stem: str) -> Schema:
+def _parse(text: str, file: str, stem: str) -> Schema:
     from imdswatch.schemafile import parse  # it needs the classes above
 
     return parse(text, file, stem)
+
+
+_parsed = lru_cache(maxsize=256)(_parse)
