@@ -10,6 +10,8 @@ import pytest
 
 from commandline import run
 from imdswatch.cli import invoke
+from imdswatch.finding import Summary
+from report_cases import findings, written
 from test_html import Page
 from test_report_command import report
 
@@ -261,6 +263,16 @@ def test_what_stands_beside_findings_counts_as_in_its_command(
     tmp_path: Path, documents: list[dict[str, Any]], stage: str, code: int
 ) -> None:
     assert told(tmp_path, lines(tmp_path, "x", *documents), "--fail-on", stage)[0] == code
+
+
+def test_findings_stay_the_headline_and_what_else_is_wrong_follows(tmp_path: Path) -> None:
+    path = tmp_path / "found"
+    path.write_text(written("ndjson", findings()[-1:], summary=Summary(records=1)), encoding="utf-8")
+    code, out = told(tmp_path, path, lines(tmp_path, "x", CELL, AUDITED, EDIT, END), "--format", "text")
+    assert code == 1
+    head = " ".join(out.split("\n\n")[0].split())
+    assert head.startswith("CRITICAL Credentials served to 1 host.")
+    assert "AWS tools on 1 host would ask an impostor. Changes are needed on 1 host." in head
 
 
 ABSENT = {

@@ -66,16 +66,18 @@ class Beside:
 
 
 def with_beside(first: Headline, beside: Beside, summary: Summary) -> Headline:
-    """Return the headline of a report without findings, where something else stands in it; else the first one."""
-    told = list(_looked(beside))
-    if first.mood not in ("clean", "incomplete", "nothing") or not told:
+    """Return the headline where something stands beside the findings; where there are some, they stay the headline."""
+    told, bad = list(_looked(beside)), list(_bad(beside, summary))
+    if first.mood not in ("clean", "incomplete", "nothing"):
+        rest = [text for _, word, text in bad if word != "IMPOSTOR"]  # that one has a finding
+        return first._replace(more=(*first.more, *rest))
+    if not told:
         return first
     missed = first.mood == "incomplete" or summary.skipped > 0
     hole = (
         f"But {plural(summary.skipped, 'place')} could not be looked at (listed below): this is no all-clear."
     )
     more = (" ".join(told), *((hole,) if missed else ()))
-    bad = list(_bad(beside, summary))
     if bad:
         mood, word, sentence = bad[0]
         return Headline(mood, word, sentence, (*(text for _, _, text in bad[1:]), *more))
