@@ -82,6 +82,10 @@ PASSED = {
     "by name": f.ip4(f.tcp(b"GET http://instance-data/latest/ HTTP/1.1\r\n"), dst=WEB),
     "custom endpoint": f.ip4(f.tcp(b"PUT /latest/api/token HTTP/1.1\r\n", dport=8080), dst=WEB),
     "double slash": f.ip4(f.tcp(b"GET //latest/meta-data HTTP/1.1\r\n", dport=8080), dst=WEB),
+    "answer of a proxy": f.ip4(f.tcp(b"HTTP/1.1 200 OK\r\n", sport=3128), dst=WEB),
+    "old answer": f.ip4(f.tcp(b"HTTP/1.0 403 Forbidden\r\n", sport=8080), dst=WEB),
+    "document": f.ip4(f.tcp(b'{\n  "Code" : "Success",', sport=3128), dst=WEB),
+    "document in a line": f.ip4(f.tcp(b'{"AccessKeyId":"ASIAFAKE', sport=3128), dst=WEB),
     "dated": f.ip4(f.tcp(b"GET /2021-07-15/meta-data HTTP/1.1\r\n", dport=8080), dst=WEB),
     "dhcp": f.ip4(f.udp(b"x" * 40, sport=67, dport=68), protocol=17, src="10.0.0.1", dst=WEB),
     "vxlan": f.ip4(f.udp(b"x" * 40, sport=9999, dport=4789), protocol=17, src="10.0.0.1", dst=WEB),
@@ -95,6 +99,8 @@ PASSED = {
 }  # fmt: skip
 STOPPED = {
     "web": f.ip4(f.tcp(b"GET /index.html HTTP/1.1\r\n"), dst=WEB),
+    "other answer": f.ip4(f.tcp(b"HTTP/2.0 200 OK\r\n", sport=3128), dst=WEB),
+    "other document": f.ip4(f.tcp(b'{"name":"x"}', sport=3128), dst=WEB),
     "proxied web": f.ip4(f.tcp(b"GET http://www.example.com/ HTTP/1.1\r\n"), dst=WEB),
     "handshake": f.ip4(f.tcp(flags=f.SYN), dst=WEB),
     "tls": f.ip4(f.tcp(b"\x16\x03\x01\x02\x00\x01", dport=443), dst=WEB),
@@ -182,7 +188,7 @@ def test_hosts_that_were_served_credentials() -> None:
 
 def test_hosts_of_which_one_asked_the_other() -> None:
     pairs = sieve(ETHERNET, [], [("10.0.1.5", WEB), ("10.0.1.6", "10.0.0.8"), ("2001:db8::5", "2001:db8::9")])
-    answer, more = f.tcp(b"HTTP/1.1 200 OK\r\n", sport=3128, dport=40112), f.tcp(b"x")
+    answer, more = f.tcp(b"the rest of an answer", sport=3128, dport=40112), f.tcp(b"x")
     known = [
         f.ethernet(f.ip4(answer, src=WEB, dst="10.0.1.5")),
         f.ethernet(f.ip4(more, src="10.0.1.5", dst=WEB)),

@@ -48,8 +48,10 @@ class Live:
         """Since when nothing is seen, if so."""
         self._going = 0.0  # monotonic: when the interface went, while its ring is still emptied
         self._checked = self._looked = time.monotonic()
-        self._clean = time.time()  # nothing was dropped until then
-        self._dropping: tuple[float, int, int] | None = None  # since when; dropped of how many
+        self._clean = time.time()  # what was dropped until then is counted
+        self._dropping: tuple[float, float, int, int] | None = (
+            None  # since when, until when; dropped of how many
+        )
         self._told: list[Skipped] = []
         if interface not in {name for _, name in socket.if_nameindex()}:
             there = ", ".join(sorted(name for _, name in socket.if_nameindex()))
@@ -82,6 +84,11 @@ class Live:
         self._program = program
         if self._ring is not None:
             self._ring.filter(program(self._linktype))
+
+    @property
+    def whole(self) -> float:
+        """Until when nothing was dropped that is not told yet, epoch seconds."""
+        return self._clean if self._dropping is None else self._dropping[0]
 
     def fileno(self) -> int | None:
         """Return what select() waits on, None while the interface is gone."""
@@ -139,20 +146,20 @@ class Live:
     def _count(self) -> None:
         """Ask the kernel what it dropped; a span of losses is told once it is over, or long."""
         assert self._ring is not None
+        before = time.time()
         packets, drops = self._ring.lost()
         now = time.time()
         self.drops += drops
         if drops:
-            since, before, of = self._dropping or (self._clean, 0, 0)
-            self._dropping = since, before + drops, of + packets
+            since, _, dropped, of = self._dropping or (self._clean, now, 0, 0)
+            self._dropping = since, now, dropped + drops, of + packets
         if self._dropping is not None and (not drops or now - self._dropping[0] > _SPAN):
-            self._tell_drops(self._clean if not drops else now)
-        if not drops:
-            self._clean = now
+            self._tell_drops()
+        self._clean = before
 
-    def _tell_drops(self, until: float) -> None:
+    def _tell_drops(self) -> None:
         assert self._dropping is not None
-        since, drops, packets = self._dropping
+        since, until, drops, packets = self._dropping
         self._dropping = None
         reason = f"the kernel dropped {drops} of {packets} packets: they came faster than they were read"
         self._told.append(Skipped(self.name, span(since, until), reason))
@@ -164,7 +171,7 @@ class Live:
             self._ring.close()
             self._ring = None
         if self._dropping is not None:
-            self._tell_drops(time.time())
+            self._tell_drops()
         if self._gone is not None:
             self._told.append(Skipped(self.name, span(self._gone, time.time()), "the interface was away"))
             self._gone = None

@@ -7,16 +7,19 @@ It may only ever be too generous: what it cannot look into is handed on, and use
 - lookups of `instance-data…`,
 - TCP segments that begin with a request in absolute form, or a CONNECT, for a host that is a number or begins with
   `i` (`instance-data`), or with a request for `/latest`, `/1.0` or `/20…` of any host,
+- TCP segments that begin with an answer's status line, or as a JSON document of credentials may begin: which request it
+  answers, if it is one of those above, is for user space to say,
 - TLS hellos and requests of `hosts` (who was served credentials), to whomever,
 - all that goes on in `pairs`: two hosts of which one asked the other for metadata, which is no endpoint (a proxy, a
   DNAT target), so that what they say next is seen whole,
 - what carries packets in packets: VXLAN, Geneve, GRE with ERSPAN, IP in IP, MPLS, PPPoE, 802.3 with SNAP, EtherIP,
   AH, IPv6 with extension headers.
 
-Up to two VLAN tags that the kernel left in the frame are passed over; a third is handed on. Not seen: answers through
-a proxy, at a DNAT target and at custom endpoints; requests that are cut before the words above; fragments that do not
-begin a datagram, but for those of the endpoint and of tunnels over IP. The first needs a second dialogue, all
-need every packet (`watch --all-http`). Pure. tests/test_sieve.py runs it beside what tcpdump makes of the same words.
+Up to two VLAN tags that the kernel left in the frame are passed over; a third is handed on. Not seen: the rest of an
+answer through a proxy, at a DNAT target and at custom endpoints, until their pair is known; requests that are cut
+before the words above; fragments that do not begin a datagram, but for those of the endpoint and of tunnels over IP.
+All of it needs every packet (`watch --all-http`). Pure. tests/test_sieve.py runs it beside what tcpdump makes of the
+same words.
 """
 
 from __future__ import annotations
@@ -41,6 +44,10 @@ _DHCP_PORTS = (67, 68, 546, 547)
 _DNS_PORTS = (53, 5353, 5355)
 _REQUESTS = {b"GET ": 4, b"PUT ": 4, b"HEAD": 5, b"POST": 5, b"PATC": 6, b"DELE": 7, b"OPTI": 8}
 """How requests begin, and where the target stands."""
+_ANSWERS = (b"HTTP/1.0", b"HTTP/1.1")
+_DOCUMENTS = tuple(f'{{"{name}'.encode() for name in ("Co", "La", "Ty", "Ac", "Se", "To", "Ex"))
+"""How a credential document begins that is one line: by whichever of its members."""
+_INDENTED = (b"{\n", b"{\r", b"{ ")
 _CONNECT = int.from_bytes(b"CONN")
 _SMALL = 0x20202020
 _TAGS = 2  # that are passed over
@@ -294,6 +301,14 @@ def _tcp(program: Program, hosts: bool) -> None:
     for words in _REQUESTS:
         program.goto_if(words.decode(), _number(words))
     program.goto_if("authority", _CONNECT)
+    program.goto_if("answer", _number(_ANSWERS[0][:4]))
+    program.accept_if(*map(_number, _DOCUMENTS))
+    program.shift(-16)
+    program.accept_if(*map(_number, _INDENTED))
+    program.reject()
+    program.label("answer")
+    program.load(4, 4)
+    program.accept_if(*(_number(words[4:]) for words in _ANSWERS))
     program.reject()
     for words, place in _REQUESTS.items():
         program.label(words.decode())

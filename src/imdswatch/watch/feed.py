@@ -19,8 +19,8 @@ class Counts:
 
     `records` are packets of an interface and lines of a log; `drops` is what was lost before anybody could look at it;
     `events` were judged; `last_time` is the newest time that stood in a record, epoch seconds; `lag` is how many bytes
-    are there and were not read yet. `until` is when all that had come was judged, epoch seconds, where nothing waits to
-    be read later: an interface.
+    are there and were not read yet. `until` is when all that had come was judged, or told to be lost, epoch seconds,
+    where nothing waits to be read later: an interface.
     """
 
     records: int = 0

@@ -43,6 +43,8 @@ _UNTOLD = 1.0
 """Seconds within which what a packet shows is told (`read.prompt`), its block's way through the ring included."""
 _ADAPT = 0.5
 """Seconds between two changes of the search: one costs as much as reading some ten thousand packets."""
+_PAIR = 0.02
+"""Seconds between two changes of the filter alone, which cost half a millisecond."""
 
 
 class LiveFeed:
@@ -61,7 +63,7 @@ class LiveFeed:
         self._hosts: tuple[str, ...] = ()
         self._pairs: Recent[Pair, bool] = Recent(_MOST_PAIRS)
         self._met = False
-        self._generation, self._adapted, self._asked = judgement.generation, 0.0, 0.0
+        self._generation, self._adapted, self._asked, self._paired = judgement.generation, 0.0, 0.0, 0.0
         self._prompt = Prompt()
         search = CaptureSearch(judgement.conditions, judgement.later).search
         self._following = None if search is None else Following(search)
@@ -81,20 +83,20 @@ class LiveFeed:
         )
 
     def _adapt(self, outcome: Outcome, now: float) -> None:
-        """Search for what is wanted now: rules have changed, or who was served credentials."""
+        """Search for what is wanted now: rules have changed, who was served credentials, or which pair has met."""
         judgement = self._judgement
+        if self._met and now >= self._paired + _PAIR:
+            self._paired, self._met = now, False
+            self._live.filter(self._filter)
         if len(self._hosts) == _MOST_SEARCHED and now < self._asked + _ADAPT:
             return  # to list so many takes its time, too
         self._asked = now
         hosts = tuple(sorted(judgement.victims)[:_MOST_SEARCHED])
         same = hosts == self._hosts and judgement.generation == self._generation
-        if (same and not self._met) or now < self._adapted + _ADAPT:
+        if same or now < self._adapted + _ADAPT:
             return
         self._adapted, self._hosts, self._generation = now, hosts, judgement.generation
-        self._met = False
         self._live.filter(self._filter)
-        if same:
-            return
         search = CaptureSearch(judgement.conditions, judgement.later, hosts or None).search
         if search is None:
             self._following = None
@@ -185,9 +187,8 @@ class LiveFeed:
 
     def counts(self) -> Counts:
         """Return what was seen so far."""
-        return Counts(
-            self._records, self._bytes, self._live.drops, self._events, self._last, until=self._until
-        )
+        until = None if self._until is None else min(self._until, self._live.whole)
+        return Counts(self._records, self._bytes, self._live.drops, self._events, self._last, until=until)
 
     def close(self) -> None:
         """Give the interface back."""
