@@ -419,7 +419,7 @@ def main() -> int:
     about = _about(bench.peers.versions() if "peers" in vars(bench) else "none in these sections")
     (OUT / "latest.json").write_text(json.dumps(table.as_document(rows, about), indent=1) + "\n")
     if arguments.markdown is not None:
-        arguments.markdown.write_text(table.as_markdown(rows, about))
+        arguments.markdown.write_text(table.as_markdown(rows, about, arguments.sections))
     print(table.as_text(rows))
     missed = sum(row.met is False for row in rows)
     print(f"{missed} of {sum(row.met is not None for row in rows)} bars missed" if missed else "all bars met")

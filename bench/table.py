@@ -42,10 +42,10 @@ def as_text(rows: Sequence[Row]) -> str:
     )
 
 
-def as_markdown(rows: Sequence[Row], about: Sequence[str]) -> str:
-    """Return the page: how it was measured, and the table."""
+def as_markdown(rows: Sequence[Row], about: Sequence[str], sections: Sequence[str] = ()) -> str:
+    """Return the page: how it was measured, and the table. Where only some sections were measured, it says which."""
     lines = [
-        "# Benchmark",
+        f"# Benchmark: {', '.join(sections)}" if sections else "# Benchmark",
         "",
         "Written by `make bench` (`bench/run.py --markdown`); every ratio was measured in one run.",
         "Sizes are decimal. CPU is user and system time of all processes, the cheapest of three rounds.",

@@ -21,6 +21,7 @@ import time
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -40,6 +41,9 @@ ROOMS = (
 )
 """Where the words come from that inputs are made of, too."""
 LONGEST_WORD = 32
+
+EXECUTIONS, QUIET = 10_000_000, 1_000_000
+"""Of a campaign that is done: how many at least, and how many of them without a new edge at the end."""
 
 TELL = 50_000
 """Executions after which a reader says how many there were."""
@@ -72,8 +76,8 @@ def options() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("readers", nargs="*", choices=(*NAMES, []), metavar="READER", help=", ".join(NAMES))
-    parser.add_argument("--runs", type=int, default=10_000_000)
-    parser.add_argument("--quiet", type=int, default=1_000_000)
+    parser.add_argument("--runs", type=int, default=EXECUTIONS)
+    parser.add_argument("--quiet", type=int, default=QUIET)
     parser.add_argument("--seconds", type=int, default=0, help="stop here in any case (0: never)")
     parser.add_argument("--seed", type=int, default=20251008)
     parser.add_argument("--record", action="store_true")
@@ -194,18 +198,18 @@ def record(campaigns: list[Campaign]) -> None:
     PAGE.write_text(page(kept), encoding="utf-8")
 
 
-def page(kept: dict[str, dict[str, object]]) -> str:
+def page(kept: dict[str, dict[str, Any]]) -> str:
     """Return docs/fuzzing.md."""
     rows = []
     for name in NAMES:
         one = kept.get(name)
         if one is None:
-            rows.append(f"| `{name}` | not run yet | | | | | |")
+            rows.append(f"| `{name}` | not run yet | | | | no | | |")
             continue
         cells = (f"{one[key]:,}" for key in ("executions", "edges", "features", "quiet"))
-        rows.append(
-            f"| `{name}` | {' | '.join(cells)} | {one['seed']} | {one['date']}, {one['seconds']:,} s |"
-        )
+        done = "yes" if one["executions"] >= EXECUTIONS and one["quiet"] >= QUIET else "no"
+        told = (*cells, done, str(one["seed"]), f"{one['date']}, {one['seconds']:,} s")
+        rows.append(f"| `{name}` | {' | '.join(told)} |")
     return (HERE / "page.md").read_text(encoding="utf-8").replace("{{rows}}", "\n".join(rows))
 
 
