@@ -249,6 +249,7 @@ def test_merge_reads_sensors_that_saw_half_of_it_each_as_one(tmp_path: Path, wri
     )  # the fourth packet of all
     summary = merged.of("summary")[0]
     assert (summary["records"], summary["sources"]) == (len(sent), 3)
+    assert summary["bytes"] == alone.of("summary")[0]["bytes"] == sum(path.stat().st_size for path in paths)
 
 
 def test_merge_reads_a_rotated_set_in_any_order_beside_logs(tmp_path: Path, write) -> None:  # type: ignore[no-untyped-def]
@@ -261,7 +262,8 @@ def test_merge_reads_a_rotated_set_in_any_order_beside_logs(tmp_path: Path, writ
           b'"id.resp_p":80,"method":"GET","host":"169.254.169.254","uri":"/latest/"}\n')  # fmt: skip
     write("in/b.pcap", HEAD)
     write("in/c.pcap", (HEAD + records([ASKED]))[:-1])
-    done = scan(tmp_path, tmp_path / "in", "--merge", "--jobs", 2)
+    apart, done = (scan(tmp_path, tmp_path / "in", *how, "--jobs", 2) for how in ([], ["--merge"]))
+    assert done.of("summary")[0]["bytes"] == apart.of("summary")[0]["bytes"]
     assert stages(done) == {f.VICTIM: "credentials-served", "10.0.0.3": "attempted"}
     assert list(done.skips.values()) == ["capture is cut short in packet 1"]
     alone = scan(tmp_path, tmp_path / "in")
