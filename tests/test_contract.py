@@ -149,3 +149,52 @@ def test_rules_and_schemas_list_and_show(tmp_path: Path) -> None:
     assert run(tmp_path, "rules", "imds-contact").out == run(tmp_path, "rules", "show", "imds-contact").out
     for words in (("show",), ("list", "imds-contact"), ("imds-contact", "imds-request"), ("show", "list")):
         assert run(tmp_path, "rules", *words).code == 2
+
+
+_ELFF = "date time c-ip cs-method cs-uri sc-status cs(User-Agent)"
+_ENDS = "out:169.254.169.254/80 (169.254.169.254/80) to in:10.0.1.5/4 (10.0.1.5/4)"
+_ASKED = '10.0.1.5 - - [01/Mar/2026:10:00:00 +0000] "GET http://169.254.169.254/ HTTP/1.1"'
+
+
+@pytest.mark.parametrize(
+    ("lines", "stage"),
+    [
+        ((f"#Fields: {_ELFF}", '2026-03-01 10:00:00 10.0.1.5 GET http://169.254.169.254/ 404 "x"'), "answered"),
+        (
+            (f"#Fields: {_ELFF}".replace(" ", "\t"), "2026-03-01\t10:00:00\t10.0.1.5\tGET\thttp://169.254.169.254/\t404\tx"),
+            "answered",
+        ),
+        ((f"%FTD-6-302013: Built outbound TCP connection 7 for {_ENDS}",), "attempted"),
+        (
+            (f"{_ASKED} 200 5 TCP_MISS:HIER_DIRECT",),
+            "answered",
+        ),
+        (
+            (f"{_ASKED} 503 5 TCP_MISS:HIER_NONE",),
+            "attempted",
+        ),
+    ],
+    ids=["ELFF, few columns", "ELFF, tabs", "FTD with ASA's message", "Squid common", "Squid common, its own reply"],
+)  # fmt: skip
+def test_a_layout_is_known_by_what_makes_it_that_layout(
+    tmp_path: Path, lines: tuple[str, ...], stage: str
+) -> None:
+    (finding,) = _scan(tmp_path, *lines).of("finding")
+    assert (finding["stage"], finding["victim"]["ip"]) == (stage, "10.0.1.5")
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("%ASA-6-305011: Built dynamic TCP translation from in:10.0.1.5/4 to out:169.254.169.254/80", True),
+        ("%ASA-2-106001: TCP denied from 10.0.1.5/4 to 169.254.169.254/80 flags SYN", True),
+        ("dst:169.254.169.254", True),
+        ("route 169.254.169.254/32 via 10.0.0.1", False),
+        ("route fd00:ec2::254/128 via fe80::1", False),
+        ("net 1:2:3:169.254.169.254", False),
+    ],
+)
+def test_an_address_with_a_port_is_a_token_and_a_network_is_none(
+    tmp_path: Path, text: str, seen: bool
+) -> None:
+    assert _stages(_scan(tmp_path, text)) == (["attempted"] if seen else [])

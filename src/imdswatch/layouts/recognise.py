@@ -25,7 +25,7 @@ _CLOCK = Clock()
 class Recognise:
     """The conditions of one schema; each layout kind asks those that apply to it.
 
-    All of `keys` must be there; one that is spelled in several ways lists them: `id.orig_h|id_orig_h`.
+    All of `keys` and `columns` must be there; one that is spelled in several ways lists them: `id.orig_h|id_orig_h`.
     """
 
     keys: tuple[str, ...] = ()
@@ -82,7 +82,7 @@ class Recognise:
 
     def header(self, columns: tuple[str, ...]) -> bool:
         """Say whether a header with these columns is this schema's."""
-        return bool(self.columns) and set(self.columns) <= set(columns)
+        return bool(self.columns) and all(not set(one.split("|")).isdisjoint(columns) for one in self.columns)
 
 
 def _may_hold(path: str, keys: frozenset[str]) -> bool:

@@ -132,7 +132,7 @@ def _syslog(schema: Schema, sources: Sources) -> str:
 
 
 def _columns(schema: Schema, base: Base) -> tuple[str, ...]:
-    columns = dict.fromkeys(schema.recognise.columns)
+    columns = dict.fromkeys(column.split("|")[0] for column in schema.recognise.columns)
     for form in base.forms:
         columns.update((source, None) for source, _ in form.when)
         for spec in form.fields.fields:
