@@ -468,3 +468,19 @@ def test_a_path_is_told_to_be_empty_only_where_it_stays_so(log: Path) -> None:
     assert followed.reasons == []
     followed.read(MISSING + 1)
     assert followed.reasons == ["does not exist (any more)"]
+
+
+def test_an_end_that_is_being_compressed_is_waited_for(log: Path) -> None:
+    """On a busy machine that takes longer than half a minute."""
+    followed = Followed(log)
+    log.write_bytes(lines(1))
+    assert followed.read() == [1]
+    add(log, lines(2))
+    packed = gzip.compress(log.read_bytes())
+    log.unlink()
+    seen = []
+    for size in range(10, len(packed) + 1):
+        log.with_name("access.log.1.gz").write_bytes(packed[:size])
+        seen += followed.read(1.0, rounds=1)
+    assert seen + followed.read() == [2]
+    assert [reason for reason in followed.reasons if "exist" not in reason] == []

@@ -413,8 +413,9 @@ class Follow:
 
     def _miss(self, outcome: Outcome, now: float, met: set[Identity]) -> None:
         """Tell which logs are gone with an end that nobody read."""
-        if self._packed:
-            return  # one of them may be what is missed
+        # One that is packed, or is being packed, may be what is missed; one that never comes to rest is not waited for.
+        coming = self._packed or any(wait == SETTLED for _, _, wait in self._settling.values())
+        patience = PATIENCE if coming else MISSING
         carried = {tail.content.number for tail in self._tails.values()}
         for content in self._library.contents():
             number = content.number
@@ -424,7 +425,7 @@ class Follow:
                 continue
             if content.orphan and number not in self._missing:
                 continue  # read to its end before it was truncated
-            if now - self._missing.setdefault(number, now) >= MISSING:
+            if now - self._missing.setdefault(number, now) >= patience:
                 del self._missing[number]
                 self._library.ended(content)
                 reason = "was rotated away or removed before its end was read, and no copy of it turned up"
