@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 LOCKS := requirements.lock requirements-dev.lock
 CLIENTS := .cache/clients
 
-.PHONY: probe-table screenshots sbom package container delivery demo test check golden docs site bench bench-audit truth lock engines conformance fuzz clients lab clean check-static
+.PHONY: probe-table screenshots sbom package container delivery demo test check golden docs site bench bench-audit truth truth-java lock engines conformance fuzz clients lab clean check-static
 
 $(VENV)/run.stamp: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "imdswatch needs Python 3.11 or newer")'
@@ -50,6 +50,12 @@ bench-audit: $(VENV)/dev.stamp  ## what an audit of a host of 200 000 files cost
 
 truth: $(VENV)/dev.stamp $(CLIENTS)/stamp  ## every host situation with every real client, in namespaces; writes docs/audit-truth.md
 	$(BIN)/python tests/host/truth.py $(CLIENTS)
+
+$(CLIENTS)/java/Ask.class: tools/java_client.sh tests/clients/java.lock tests/clients/Ask.java
+	sh tools/java_client.sh $(CLIENTS)/java $(BIN)/python
+
+truth-java: $(VENV)/dev.stamp $(CLIENTS)/java/Ask.class  ## the same with the AWS SDK for Java 1 alone, which comes in an archive of 260 MB
+	$(BIN)/python tests/host/truth.py $(CLIENTS) java-1
 
 .cache/site/stamp: docs/site.lock
 	$(PYTHON) -m venv .cache/site

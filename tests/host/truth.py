@@ -1,13 +1,15 @@
 """What real clients do, and what the audit says they would: one table of host situations by clients.
 
 `python tests/host/truth.py CLIENTS` runs every client in every situation (`make truth`) and writes truth.json and
-docs/audit-truth.md. The audit's side is computed from a root built for the situation; it never sees what was recorded.
+docs/audit-truth.md; with names of tools behind it only these, and what was recorded of the others stays. The audit's
+side is computed from a root built for the situation; it never sees what was recorded.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -27,7 +29,7 @@ from rooting import build  # noqa: E402
 
 from imdswatch.host.audit import audit  # noqa: E402
 from imdswatch.host.chain import FAILS  # noqa: E402
-from imdswatch.lab.clients import Client, Missing, command, inventory, version_command  # noqa: E402
+from imdswatch.lab.clients import Client, Command, Missing, command, inventory, version_command  # noqa: E402
 from imdswatch.matrix import ASKS, ASKS_ONLY_WHEN, Cell  # noqa: E402
 
 PAGE = HERE.parents[1] / "docs" / "audit-truth.md"
@@ -78,8 +80,10 @@ USES: Mapping[str, tuple[str, str | tuple[str, ...] | None]] = {
     "rclone": ("rclone", None),
     "s3cmd": ("s3cmd", None),
     "restic": ("restic", None),
+    "java-1": ("", None),  # none of the lab's: it comes in an archive of 260 MB (tools/java_client.sh)
 }
 PROGRAMS = {
+    "java-1": "/usr/bin/java",
     "js-3": "/usr/bin/node",
     "js-2": "/usr/bin/node",
     "ruby": "/usr/bin/ruby",
@@ -90,6 +94,7 @@ PROGRAMS = {
     "restic": "/usr/bin/restic",
 }
 INSTALLED = {
+    "java-1": "/usr/share/java/aws-java-sdk-core-1.12.500.jar",
     "cpp-pyarrow": "/usr/lib/python3/dist-packages/pyarrow-26.0.0.dist-info/METADATA",
     "rust-deltalake": "/usr/lib/python3/dist-packages/deltalake-1.6.0.dist-info/METADATA",
     "object-store": "/usr/lib/python3/dist-packages/obstore-0.12.0.dist-info/METADATA",
@@ -137,6 +142,21 @@ def audited(name: str) -> Mapping[str, Cell]:
 # The clients' side
 
 
+def way(tool: str, clients: Path, operation: str = "use") -> Command | Missing:
+    """Return how a tool is made to use whatever it finds, or to say its version."""
+    if tool != "java-1":
+        known = client(tool)
+        return (
+            version_command(known, clients) if operation == "version" else command(known, operation, clients)
+        )
+    folder, java = clients.resolve() / "java", shutil.which("java")
+    if java is None or not (folder / "Ask.class").is_file():
+        return Missing("no Java, or no archive of its SDK (make truth-java)")
+    # Java takes the home of the account for that of the user, whatever HOME says.
+    words = f'exec {java} -XX:TieredStopAtLevel=1 -Duser.home="$HOME" -cp {folder}/h2o.jar:{folder} Ask'
+    return Command(("/bin/sh", "-c", words if operation == "use" else f"{words} {operation}"))
+
+
 def client(tool: str) -> Client:
     """Return the client of a tool, made to use its credentials."""
     name, use = USES[tool]
@@ -152,7 +172,7 @@ def observed(
     """Run clients in situations, in namespaces without a way out; return what each asked, missing ones left out."""
     runs: list[tuple[tuple[str, str], dict[str, Any]]] = []
     for tool in tools:
-        how = command(client(tool), "use", clients)
+        how = way(tool, clients)
         if isinstance(how, Missing):
             continue
         for name in names:
@@ -181,7 +201,7 @@ def observed(
 
 def versions(clients: Path, tools: Iterable[str]) -> Mapping[str, str]:
     """Return what each client says is its version, asked in a namespace, too."""
-    named = [(tool, version_command(client(tool), clients)) for tool in tools]
+    named = [(tool, way(tool, clients, "version")) for tool in tools]
     known = [(tool, how) for tool, how in named if not isinstance(how, Missing)]
     runs = [
         {
@@ -295,20 +315,20 @@ the names of the audit's tools.
 """
 
 
-def main(clients: Path) -> None:
-    """Run all, write the record and the page."""
-    tools = list(USES)
-    seen = observed(clients, list(situations()), tools)
+def main(clients: Path, tools: Sequence[str] = ()) -> None:
+    """Run all, or only these tools; write the record and the page."""
+    before = recorded() if tools else {"versions": {}, "asked": {}}
+    seen = observed(clients, list(situations()), tools or list(USES))
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=HERE, capture_output=True, text=True, check=False
     )
-    asked: dict[str, dict[str, str]] = {name: {} for name in situations()}
+    asked: dict[str, dict[str, str]] = {name: dict(before["asked"].get(name, {})) for name in situations()}
     for (name, tool), got in seen.items():
         asked[name][tool] = got["asked"][0] if got["asked"] else ""
     record = {
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "commit": commit.stdout.strip(),
-        "versions": versions(clients, {tool for _, tool in seen}),
+        "versions": {**before["versions"], **versions(clients, {tool for _, tool in seen})},
         "asked": asked,
     }
     RECORD.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
@@ -319,4 +339,4 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["--page"]:
         PAGE.write_text(page(recorded()), encoding="utf-8")
     else:
-        main(Path(sys.argv[1]))
+        main(Path(sys.argv[1]), sys.argv[2:])

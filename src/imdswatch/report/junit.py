@@ -1,8 +1,8 @@
 """An audit as JUnit XML, for pipelines that show tests: each cell is a test, one that asks has failed.
 
-The dialect of Jenkins' xUnit plugin: what asks is a failure, what is unknown an error, what could not be looked at is
-skipped; a check of level error or warning is a failure. Written when it closes. Characters that XML 1.0 does not have
-are spelled out.
+The dialect of Jenkins' xUnit plugin (its XSD, version 10, knows `skipped` for a suite only): what asks is a failure,
+what is unknown an error, what could not be looked at is skipped; a check of level error or warning is a failure.
+Written when it closes. Characters that XML 1.0 does not have are spelled out.
 """
 
 from __future__ import annotations
@@ -54,11 +54,13 @@ class Sink:
         counts = self._counts
         numbers = (
             f'tests="{len(self._cases)}" failures="{counts["failure"]}" errors="{counts["error"]}"'
-            f' skipped="{counts["skipped"]}" time="{audited.seconds:.3f}"'
+            f' time="{audited.seconds:.3f}"'
         )
         name = quoteattr(visible(f"imdswatch audit {self._subject.host or self._subject.root}"))
         self._handle.write('<?xml version="1.0" encoding="UTF-8"?>\n')
-        self._handle.write(f"<testsuites {numbers}>\n<testsuite name={name} {numbers}>\n")
+        self._handle.write(
+            f'<testsuites {numbers}>\n<testsuite name={name} {numbers} skipped="{counts["skipped"]}">\n'
+        )
         self._handle.write("".join(self._cases))
         self._handle.write("</testsuite>\n</testsuites>\n")
 
