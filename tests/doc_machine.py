@@ -50,7 +50,7 @@ _USERS = "root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\nimdswatch:
 
 def main(jobs: Path, results: Path) -> None:
     """Run all jobs in their order, and write what came of each; says `cannot` and why where there can be no machine."""
-    wanted = json.loads(jobs.read_text(encoding="utf-8"))
+    wanted, privileged = json.loads(jobs.read_text(encoding="utf-8")), os.geteuid() == 0
     with results.open("w", encoding="utf-8") as out:
         try:
             entered = enter()
@@ -62,7 +62,10 @@ def main(jobs: Path, results: Path) -> None:
         with contextlib.ExitStack() as stack:
             try:
                 stack.enter_context(machine())
-            except PermissionError as error:  # not everything may be mounted by a user
+            except OSError as error:
+                if privileged:
+                    raise
+                # Not everything may be mounted by a user in namespaces of their own.
                 out.write(json.dumps({"cannot": str(error)}) + "\n")
                 return
             for job in wanted:
@@ -123,7 +126,7 @@ def _furnish(root: Path) -> None:
     """Programs are the host's, read where they are; everything else is the machine's own."""
     os.umask(0o022)
     programs = {Path(sys.prefix), Path(sys.base_prefix), ROOT, *_packages()}
-    for path in sorted({Path("/usr"), Path("/opt/pypi"), *programs}):
+    for path in sorted({Path("/usr"), *programs}):
         if path.is_dir() and not any(above in programs or above == Path("/usr") for above in path.parents):
             (root / path.relative_to("/")).mkdir(parents=True)
             kernel.bind(str(path), str(root / path.relative_to("/")))
