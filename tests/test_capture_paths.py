@@ -27,6 +27,7 @@ from imdswatch.scan.aggregate import Incident, Incidents, Key
 from imdswatch.scan.captures import CaptureScan, CaptureSearch
 from imdswatch.scan.judging import FirstLook, SecondLook, Window, served_victims
 from imdswatch.scan.text import Look, Outcome
+from imdswatch.scan.wiresearch import Search
 from imdswatch.site import Site
 
 CASES = int(os.environ.get("IMDSWATCH_CASES", "80"))
@@ -125,3 +126,20 @@ def test_random_captures(tmp_path_factory: pytest.TempPathFactory, seed: int, si
 @pytest.mark.parametrize("path", CORPUS, ids=lambda path: str(path.relative_to(FOLDER)))
 def test_the_corpus(path: Path) -> None:
     _same(path)
+
+
+@pytest.mark.parametrize("word", [b"meta-data ", b"dynamic", b"token "])
+def test_a_word_that_stands_everywhere_in_a_packet_is_looked_at_once(
+    word: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, asked = tmp_path / "x.pcap", []
+    path.write_bytes(capture([bytes(14) + word * (200_000 // len(word)), bytes(60)]))
+
+    def confirms(search: Search, number: int, packet: bytes | bytearray) -> bool:
+        asked.append(number)
+        return confirmed(search, number, packet)
+
+    confirmed = Search.confirms
+    monkeypatch.setattr(Search, "confirms", confirms)
+    assert found(path, _search())[0] == {}
+    assert len(asked) == 1

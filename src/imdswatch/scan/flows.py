@@ -92,7 +92,10 @@ class Selection:
         """Return the indices of the packets that hold what is wanted, and not only a word of it."""
         search, out = self._search, set[int]()
         places = np.searchsorted(starts, [end - 1 for end, _ in words], "right") - 1
-        for index, (_, number) in zip(places.tolist(), words, strict=True):
+        numbers = (number for _, number in words)
+        for index, number in dict.fromkeys(
+            zip(places.tolist(), numbers, strict=True)
+        ):  # often said, looked at once
             if index < 0 or index in out or (search.of_hosts(number) and not of_hosts[index]):
                 continue
             packet = packets.octets[packets.starts[index] : packets.end(index)]

@@ -127,7 +127,7 @@ class Search:
     def touches(self, octets: bytes) -> bool:
         """Say whether octets that several packets carried hold what is wanted, of whatever host."""
         found, signs, _ = self(octets)
-        return any(self.confirms(number, octets) for _, number in tuple(found)) or (
+        return any(self.confirms(number, octets) for number in {number for _, number in found}) or (
             bool(signs) and bool(self.rare([octets]))
         )
 
