@@ -118,6 +118,25 @@ def test_only_a_state_is_handed_over(tmp_path: Path) -> None:
 
 
 @wires.NEEDS_ROOT
+def test_what_has_another_name_keeps_its_owner(tmp_path: Path) -> None:
+    """Who had the state before may have linked to what is root's."""
+    folder, secret = tmp_path / "state", tmp_path / "shadow"
+    folder.mkdir(mode=0o700)
+    secret.touch()
+    (folder / "state.sqlite").touch()
+    os.link(secret, folder / "state.sqlite-wal")
+    privileges.hand_over(folder, "nobody")
+    assert [path.stat().st_uid for path in (folder, folder / "state.sqlite", secret)] == [65_534, 65_534, 0]
+    (folder / "state.sqlite-wal").unlink()
+    (folder / "state.sqlite-link").symlink_to(secret)
+    privileges.hand_over(folder, "nobody")
+    assert secret.stat().st_uid == 0
+    privileges.hand_over(tmp_path / "new" / "state", "nobody")
+    assert (tmp_path / "new" / "state").stat().st_uid == 65_534
+    assert (tmp_path / "new").stat().st_uid == 0
+
+
+@wires.NEEDS_ROOT
 def test_what_is_in_the_way_of_another_user(tmp_path: Path) -> None:
     def hindrance(user: str, state: Path, *written: Path, read: tuple[Path, ...] = ()) -> str:
         return privileges.hindrance(user, own=state, written=written, read=read)

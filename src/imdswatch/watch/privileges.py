@@ -15,6 +15,7 @@ import ctypes
 import grp
 import os
 import pwd
+import stat
 import struct
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -97,13 +98,26 @@ def hindrance(user: str, *, own: Path, written: Iterable[Path], read: Iterable[P
 
 
 def hand_over(folder: Path, user: str | None) -> None:
-    """Make the folder of a state the user's, with what is in it; root's for None. Any other folder is left alone."""
+    """Make the folder of a state the user's, with what is in it; root's for None. Any other folder is left alone.
+
+    Who had it before may be anybody: a file with another name somewhere else, or none of its own, keeps its owner.
+    """
     entry = _entry(user) if user is not None else pwd.getpwuid(0)
     with suppress(OSError):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if is_ours(folder):
             for path in (*folder.iterdir(), folder):
-                os.chown(path, entry.pw_uid, entry.pw_gid, follow_symlinks=False)
+                _hand_over(path, entry, folder=path == folder)
+
+
+def _hand_over(path: Path, entry: pwd.struct_passwd, *, folder: bool) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        status = os.fstat(fd)
+        if folder or (stat.S_ISREG(status.st_mode) and status.st_nlink == 1):
+            os.fchown(fd, entry.pw_uid, entry.pw_gid)
+    finally:
+        os.close(fd)
 
 
 def _may(path: Path, what: int) -> bool:
