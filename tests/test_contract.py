@@ -6,6 +6,7 @@ The records here are shorter than the tools write them: a reader that wants more
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -198,3 +199,21 @@ def test_an_address_with_a_port_is_a_token_and_a_network_is_none(
     tmp_path: Path, text: str, seen: bool
 ) -> None:
     assert _stages(_scan(tmp_path, text)) == (["attempted"] if seen else [])
+
+
+@pytest.mark.parametrize("what", ["rules", "schemas"])
+def test_a_pipe_among_rules_or_schemas_is_refused_and_not_waited_for(tmp_path: Path, what: str) -> None:
+    (tmp_path / what).mkdir()
+    os.mkfifo(tmp_path / what / "mine.yml")
+    done = run(tmp_path, "scan", f"--{what}", tmp_path / what, tmp_path)
+    assert (done.code, done.out) == (2, "")
+    assert "is no file" in done.err
+    assert "mine.yml" in done.err
+
+
+def test_a_site_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "site.toml").write_text('\ufeff[site]\non_premises = ["192.0.2.0/24"]\n', encoding="utf-8")
+    (tmp_path / "in.log").write_text(
+        json.dumps(_ZEEK | {"uri": "/latest/meta-data/"}) + "\n", encoding="utf-8"
+    )
+    assert scan(tmp_path, tmp_path / "in.log", "--site", tmp_path / "site.toml").code == 0

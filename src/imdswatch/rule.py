@@ -263,6 +263,8 @@ def _load(overlay: Path | None) -> tuple[Rule, ...]:
                 help="rules are .yml files in the folder itself",
             )
         for path in found:
+            if path.exists() and not path.is_file():  # a pipe would wait for its writer for ever
+                raise RuleError("is no file", file=str(path))
             try:
                 texts[path.stem] = (str(path), path.read_text(encoding="utf-8"))
             except (OSError, UnicodeDecodeError) as error:

@@ -285,6 +285,8 @@ def _fresh(path: Path) -> Schema:
 
 
 def _text(path: Path) -> str:
+    if path.exists() and not path.is_file():  # a pipe would wait for its writer for ever
+        raise SchemaError("is no file", file=str(path))
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:

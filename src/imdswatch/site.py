@@ -153,7 +153,7 @@ class Site:
 def load_site(path: Path, rules: Sequence[str], as_of: date) -> Site:
     """Read a site file; raises SiteError. `rules` are the slugs that exist; `as_of` is the day of the run, UTC."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # editors on Windows begin with a byte order mark
     except (OSError, UnicodeDecodeError) as error:
         raise SiteError(f"cannot read the site file: {_reason(error)}", file=str(path)) from error
     return parse_site(text, str(path), rules, as_of)
