@@ -217,3 +217,15 @@ def test_a_site_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
         json.dumps(_ZEEK | {"uri": "/latest/meta-data/"}) + "\n", encoding="utf-8"
     )
     assert scan(tmp_path, tmp_path / "in.log", "--site", tmp_path / "site.toml").code == 0
+
+
+def test_a_defender_record_is_known_by_the_name_of_its_device_too(tmp_path: Path) -> None:
+    seen = {"Timestamp": "2026-03-01T10:00:00Z", "DeviceName": "h1", "ActionType": "ConnectionFailed"}
+    (finding,) = _scan(
+        tmp_path, seen | {"LocalIP": "10.0.1.5", "RemoteIP": "169.254.169.254", "RemotePort": 80}
+    ).of("finding")
+    assert (finding["stage"], finding["victim"]["ip"], finding["confidence"]) == (
+        "attempted",
+        "10.0.1.5",
+        "medium",
+    )
