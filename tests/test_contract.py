@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from commandline import Done, run, scan
+from imdswatch.cli.options import Duration
 
 _ZEEK = {"ts": 1763773200.5, "id.orig_h": "10.0.1.5", "id.resp_h": "169.254.169.254", "id.resp_p": 80}
 
@@ -229,3 +230,11 @@ def test_a_defender_record_is_known_by_the_name_of_its_device_too(tmp_path: Path
         "10.0.1.5",
         "medium",
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("200ms", 0.2), ("1.5", 1.5), ("60s", 60), ("5m", 300), ("1h", 3600), ("30d", 2592000)],
+)
+def test_a_duration_is_written_as_people_do(text: str, seconds: float) -> None:
+    assert Duration().convert(text, None, None) == seconds

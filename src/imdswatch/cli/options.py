@@ -72,7 +72,7 @@ class Day(click.ParamType):  # type: ignore[type-arg]
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]
-    """A span of time such as 60s, 5m, 1h or 30d; a bare number is seconds."""
+    """A span of time such as 500ms, 60s, 5m, 1h or 30d; a bare number is seconds."""
 
     name = "duration"
 
@@ -80,10 +80,10 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
         """Return seconds."""
         if isinstance(value, float):
             return value
-        found = re.fullmatch(r"([0-9]{1,7}(?:\.[0-9]{1,3})?)([smhd]?)", value, re.ASCII)
+        found = re.fullmatch(r"([0-9]{1,7}(?:\.[0-9]{1,3})?)(ms|[smhd]?)", value, re.ASCII)
         if found is None or float(found[1]) == 0:
             self.fail(f"{value!r} is no duration, such as 60s, 5m, 1h or 30d", param, ctx)
-        return float(found[1]) * {"s": 1, "": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
+        return float(found[1]) * {"ms": 0.001, "s": 1, "": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
 
 
 def common(command: Callable[..., int]) -> Callable[..., int]:
