@@ -159,6 +159,31 @@ def test_links_never_lead_out_of_the_root(tmp_path: Path) -> None:
     assert print_of(root) == before
 
 
+@pytest.mark.parametrize(
+    "home", ["x", "/nope/../y", "..", "/", "/home/../etc", "/home/ghost", "//z", "/a\tb"]
+)
+def test_an_odd_home_is_no_way_out_and_can_be_taken_back(home: str, tmp_path: Path) -> None:
+    outside = print_of(make(tmp_path / "y", {"/.profile": "unset AWS_EC2_METADATA_DISABLED\n"}))
+    root = make(
+        tmp_path / "root",
+        {
+            "/etc/passwd": f"a:x:1000:1000::{home}:/bin/sh\nb:x:1001:1001::/srv/b:/usr/bin/fish\n",
+            "/etc/pam.d/login": "session required pam_unix.so\n",
+            "/.profile": "unset AWS_EC2_METADATA_DISABLED\n",
+            "/srv/b/": "",
+            "/x/.profile": "export AWS_EC2_METADATA_DISABLED=0\n",
+        },
+    )
+    before = print_of(root, folders_too=True)
+    done = harden(tmp_path, "--apply")
+    assert done.code == 0
+    assert "set -gx AWS_EC2_METADATA_DISABLED true" in (root / "srv/b/.config/fish/config.fish").read_text()
+    assert not (root / "home").exists(), "nobody's home is made"
+    assert harden(tmp_path, "--revert").code == 0
+    assert print_of(root, folders_too=True) == before
+    assert print_of(tmp_path / "y") == outside
+
+
 # Rights
 
 

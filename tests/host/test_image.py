@@ -77,7 +77,18 @@ def cells(path: Path) -> dict[str, str]:
 
 
 def test_upper_layers_hide_what_lower_ones_have(tmp_path: Path) -> None:
-    low = layer({"./etc/a": "low", "etc/b": "low", "opt/x/one": "1", "opt/x/two": "2", "srv/f": "file"})
+    low = layer(
+        {
+            "./etc/a": "low",
+            "etc/b": "low",
+            "opt/x/one": "1",
+            "opt/x/two": "2",
+            "srv/f": "file",
+            "usr/y/z/old": "",
+            "usr/y/old": "",
+            "run/made/old": "",
+        }
+    )
     high = layer(
         {
             "etc/a": "high",
@@ -85,6 +96,10 @@ def test_upper_layers_hide_what_lower_ones_have(tmp_path: Path) -> None:
             "opt/x/three": "3",
             "opt/x/.wh..wh..opq": "",
             "srv/f/below": "now a folder",
+            "usr/y/z/new": "4",
+            "usr/.wh..wh..opq": "",
+            "run/made/new": "5",
+            "run/.wh.made": "",
         },
         links={"etc/l": "/etc/a", "etc/out": "../../../a"},
         hard={"etc/h": "etc/a"},
@@ -95,7 +110,18 @@ def test_upper_layers_hide_what_lower_ones_have(tmp_path: Path) -> None:
     assert tree.read_text("/etc/out") is None
     assert tree.listdir("/opt/x") == ("three",)
     assert tree.read_text("/srv/f/below") == "now a folder"
+    assert (tree.listdir("/usr"), tree.listdir("/usr/y"), tree.listdir("/usr/y/z")) == (
+        ("y",),
+        ("z",),
+        ("new",),
+    )
+    assert tree.listdir("/run/made") == ("new",)
     assert not tree.skipped
+
+
+def test_an_image_that_claims_the_firmware_of_ec2_is_not_believed(tmp_path: Path) -> None:
+    one = layer({DIST: "", "sys/class/dmi/id/sys_vendor": "Amazon EC2\n"})
+    assert set(cells(docker(tmp_path / "a.tar", one)).values()) == {"asks"}
 
 
 @pytest.mark.parametrize("make", [docker, oci])

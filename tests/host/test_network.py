@@ -218,7 +218,7 @@ from imdswatch.host.tree import open_tree
 with IPRoute() as kernel:
     kernel.link("set", index=1, state="up")
     kernel.addr("add", index=1, address="169.254.169.254", prefixlen=32)
-    kernel.addr("add", index=1, address="fd00:ec2::254", prefixlen=128)
+    kernel.addr("add", index=1, address="fd00:ec2::254", prefixlen=128, flags=2)  # IFA_F_NODAD: at once
 with socket.create_server(("169.254.169.254", 80)), socket.create_server(("fd00:ec2::254", 81), family=10):
     for one in listeners(open_tree(Path("/"))):
         print(one.shown.replace(str(os.getpid()), "PID"))

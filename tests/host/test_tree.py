@@ -139,6 +139,9 @@ def test_text_is_decoded_by_its_mark(root: Path) -> None:
     (root / "eight").write_bytes(b"\xef\xbb\xbfA=\xff\n")
     tree = open_tree(root)
     assert tree.read_text("/sixteen") == "A=é\r\n"
+    for form in ("utf-16-le", "utf-16-be"):  # a tool that writes no mark
+        (root / form).write_bytes("Ab=é\r\n".encode(form))
+        assert tree.read_text(f"/{form}") == "Ab=é\r\n"
     assert tree.read_text("/eight") == "A=�\n"
 
 

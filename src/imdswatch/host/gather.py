@@ -90,6 +90,8 @@ def _agents(tree: Tree, known: Sequence[User]) -> Iterator[Agent]:
 
 
 def _machine(tree: Tree) -> Machine:
+    if tree.image is not None:  # whoever builds an image writes its /sys; a container has its host's
+        return Machine()
     dmi = {
         name: (tree.read_text(f"/sys/class/dmi/id/{name}", 256) or "").strip()
         for name in DMI

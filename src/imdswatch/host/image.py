@@ -208,12 +208,15 @@ class ImageStore:
             return
         folder, name = "".join(f"/{part}" for part in parts[:-1]), parts[-1]
         if name == ".wh..wh..opq":
-            for child in list(self._children.get(folder, {})):
-                if f"{folder}/{child}" not in added:
-                    self._remove(folder, child)
+            if f"{folder}/{name}" not in added:  # saying it again hides nothing more, and takes as long
+                added.add(f"{folder}/{name}")
+                self._hide(folder, added)
             return
         if name.startswith(".wh."):
-            self._remove(folder, name[4:])
+            if f"{folder}/{name[4:]}" in added:
+                self._hide(f"{folder}/{name[4:]}", added)
+            else:
+                self._remove(folder, name[4:])
             return
         path = f"{folder}/{name}"
         node = self._node(member, layer)
@@ -226,7 +229,9 @@ class ImageStore:
         self._children[folder][name] = node.meta.kind
         if node.meta.kind is Kind.FOLDER:
             self._children.setdefault(path, {})
-        added.add(path)
+        while path not in added:
+            added.add(path)
+            path = path.rpartition("/")[0]
 
     def _node(self, member: tarfile.TarInfo, layer: int) -> _Node | None:
         if member.islnk():  # another name of a file that came before it
@@ -255,6 +260,17 @@ class ImageStore:
                 self._children[path] = {}
             self._children[above][name] = Kind.FOLDER
             above = path
+
+    def _hide(self, top: str, added: set[str]) -> None:
+        """Take away what lower layers have below a folder: what hides in a layer hides nothing of the layer itself."""
+        pending = [top]
+        while pending:
+            folder = pending.pop()
+            for child in list(self._children.get(folder, {})):
+                if f"{folder}/{child}" in added:
+                    pending.append(f"{folder}/{child}")
+                else:
+                    self._remove(folder, child)
 
     def _remove(self, folder: str, name: str) -> None:
         self._children.get(folder, {}).pop(name, None)

@@ -28,6 +28,8 @@ PROGRAMS: Mapping[str, tuple[str, ...]] = {
 """Where distributions keep what makes the block."""
 BLOCK = "block-endpoint"
 """The remedy whose edits hold together."""
+_PLAIN = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[^/\0]+)*")
+"""A home as it should be: whoever writes `..` into /etc/passwd gets no edits there."""
 _NEEDS = {"nft": "nft", "routes": "ip"}
 
 
@@ -188,9 +190,12 @@ class _Planner:
         for user in sessions.people(self._tree, sessions.users(self._tree)):
             gets = sessions.session(there, user, given).environment
             lacking = {name: value for name, value in remedy.variables.items() if name not in gets}
+            home = user.home.rstrip("/")
+            if not lacking or home not in self._homes() or not self._tree.is_folder(home):
+                continue
             path, form = sessions.own_file(there, user)
             text = self._text(path)
-            if lacking and (text is not None or not self._stands(path)):
+            if text is not None or not self._stands(path):
                 self._change(remedy, step, path, assignments.export(text or "", form, lacking))
 
     def _whole(self, remedy: Remedy, step: Step) -> None:
@@ -320,7 +325,8 @@ class _Planner:
         if self._every_home is None:
             known = sessions.people(self._tree, sessions.users(self._tree))
             usual = ["/root", *(f"/home/{name}" for name in self._tree.listdir("/home"))]
-            self._every_home = tuple(dict.fromkeys([*usual, *(user.home.rstrip("/") for user in known)]))
+            homes = dict.fromkeys([*usual, *(user.home.rstrip("/") for user in known)])
+            self._every_home = tuple(home for home in homes if _PLAIN.fullmatch(home))
         return self._every_home
 
     def _text(self, path: str) -> str | None:

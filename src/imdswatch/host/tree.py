@@ -177,12 +177,16 @@ class Tree:
         return data
 
     def read_text(self, path: str, limit: int = LIMIT) -> str | None:
-        """Return the content of a text file: UTF-8, or UTF-16 with its mark; other bytes become U+FFFD."""
+        """Return the content of a text file: UTF-8, or UTF-16, marked or not; other bytes become U+FFFD."""
         data = self.read_bytes(path, limit)
         if data is None:
             return None
         if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
             return data.decode("utf-16", "replace")
+        if len(data) > 3 and data[1] == data[3] == 0 and data[0] and data[2]:  # no text in UTF-8 has a NUL
+            return data.decode("utf-16-le", "replace")
+        if len(data) > 3 and data[0] == data[2] == 0 and data[1] and data[3]:
+            return data.decode("utf-16-be", "replace")
         return data.decode("utf-8-sig", "replace")
 
     def listdir(self, path: str) -> tuple[str, ...]:

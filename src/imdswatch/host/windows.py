@@ -22,6 +22,7 @@ _EXPORT = 64 << 20
 _MACHINE = re.compile(r"(?i)HKEY_LOCAL_MACHINE\\SYSTEM\\[^\\]+\\Control\\Session Manager\\Environment\Z")
 _OF_USER = re.compile(r"(?i)(?:HKEY_CURRENT_USER|HKEY_USERS\\[^\\]+)\\Environment\Z")
 _SERVICE = re.compile(r"(?i)HKEY_LOCAL_MACHINE\\SYSTEM\\[^\\]+\\Services\\([^\\]+)\Z")
+_TAKES_AWAY = re.compile(r'(?m)^(?:\[-|"(?:[^"\\\n]|\\.)*"=-\s*$)')
 _NOBODY = frozenset({"public", "default", "default user", "all users", "defaultapppool"})
 _SSM_CONFIG = "/Program Files/Amazon/SSM/amazon-ssm-agent.json"
 _SSM_STATE = "/ProgramData/Amazon/SSM/InstanceData"
@@ -116,8 +117,10 @@ def _registry(tree: Tree) -> _Found:
             "/Windows/System32/config/SYSTEM", "registry hives are not read; put a reg export beside them"
         )
     for name in exports:
-        for key, values in _keys(tree.read_text(f"/{name}", _EXPORT) or ""):
-            path = f"/{name}"
+        path, text = f"/{name}", tree.read_text(f"/{name}", _EXPORT) or ""
+        if _TAKES_AWAY.search(text):
+            tree.skip(path, "takes keys or values away, as `reg export` never does; the rest is judged")
+        for key, values in _keys(text):
             if _MACHINE.match(key):
                 machine |= _variables(values, path)
             elif _OF_USER.match(key):
@@ -157,8 +160,12 @@ def _keys(text: str) -> Iterator[tuple[str, Values]]:
     for line in lines:
         number += 1
         first = number
-        while line.endswith("\\") and (more := next(lines, None)) is not None:
-            line, number = line[:-1] + more.strip(), number + 1
+        parts = [line]
+        while parts[-1].endswith("\\") and (more := next(lines, None)) is not None:
+            parts[-1] = parts[-1][:-1]
+            parts.append(more.strip())
+            number += 1
+        line = "".join(parts)
         if line.startswith("[") and line.endswith("]"):
             if key:
                 yield key, values
