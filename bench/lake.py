@@ -163,9 +163,7 @@ def _others(ours: Cost, lines: Path, table: Path) -> Iterator[Row]:
         theirs = cost([str(python), str(scripts / script), str(path)])
         count = theirs.output.split()[-1] if theirs.output.split() else "?"
         told = f"{label}: {_cpu(theirs)}, {count} found"
-        yield Row(
-            "CPU of scan, Parquet", _cpu(ours), told, f"{theirs.cpu / ours.cpu:.1f} times less", "", None
-        )
+        yield Row("CPU of scan, Parquet", _cpu(ours), told, f"{ours.cpu / theirs.cpu:.2f}x", "", None)
 
 
 def _table(lines: Path, out: Path) -> Path:

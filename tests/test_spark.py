@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -24,11 +25,16 @@ import pytest
 import clusters
 import plain_sigma
 import table_files
+from imdswatch import __version__
 from imdswatch.event import endpoint, victim_ip, victim_mac
 from imdswatch.finding import fingerprint
 from imdswatch.layouts.json import Json
 from imdswatch.layouts.result import Record
+from imdswatch.rule import load_rules
+from imdswatch.scan import spark
+from imdswatch.scan.work import Options
 from imdswatch.schema import load_schemas
+from imdswatch.site import Site
 from patience import LONG
 from spellings import records
 
@@ -146,6 +152,16 @@ def test_lines_tables_and_the_plain_predicate_agree(corpus: Corpus) -> None:
     assert told_of(run([corpus.tables], "--each")[1]) == expected
 
 
+def test_no_two_threads_have_the_same_worker() -> None:
+    """Sail's workers are threads of one process, and a search keeps what it found in the worker."""
+    options = Options(rules=load_rules(), site=Site(), schemas=load_schemas())
+    spec = pickle.dumps((__version__, sys.version_info[:2], options, None))
+    with spark.worker_of(spec) as one, spark.worker_of(spec) as other:
+        assert one is not other
+    with spark.worker_of(spec) as again, spark.worker_of(spec) as more:
+        assert {id(again), id(more)} == {id(one), id(other)}
+
+
 def needs_sail() -> None:
     if not clusters.has_sail():
         pytest.skip("Sail is not installed here: `make sail` runs this")
@@ -246,6 +262,20 @@ def nothing_is_silent(slow: Path, code: int, results: list[Any], err: str) -> bo
     assert found == {f"10.0.0.{n}": HITS for n in range(FILES) if f"{n}.log" not in lost}, err[-2000:]
     assert code == (1 if found else 3)
     return not lost
+
+
+def test_parts_of_one_file_are_done_by_workers_at_once(tmp_path: Path, sail: clusters.Running) -> None:
+    """Several parts of several files at the same time, each with few lines that matter: all are found."""
+    far = b'{"ts":1.0,"id.orig_h":"10.0.0.1","id.resp_h":"192.0.2.1","method":"GET","uri":"/"}\n' * 20_000
+    near = '{"ts":1.0,"id.orig_h":"10.1.0.%d","id.resp_h":"169.254.169.254","method":"GET","uri":"/latest/user-data"}\n'
+    for number in range(40):
+        (tmp_path / f"{number}.log").write_bytes(far + (near % number).encode() + far)
+    code, found = run([tmp_path], "--engine", "spark", *sail.options, env=sail.env)
+    assert code == 1
+    assert {one["victim"]["ip"] for one in found if one["type"] == "finding"} == {
+        f"10.1.0.{n}" for n in range(40)
+    }
+    assert not [one for one in found if one["type"] == "skipped"]
 
 
 def test_a_cluster_that_dies_is_told_for_every_source(slow: Path) -> None:

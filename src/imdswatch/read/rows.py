@@ -145,7 +145,7 @@ def _rows(data: bytes, named: Named, *, whole: bool) -> tuple[int, list[tuple[in
     """
     long: list[tuple[int, int]] = []
     at, size = 0, len(data)
-    while b'"' in data and at < size:
+    while data.find(b'"', at) >= 0:
         stop = named.alone.match(data, at).end()  # type: ignore[union-attr]  # matches the empty text too
         if stop == size:
             break

@@ -13,12 +13,12 @@ from __future__ import annotations
 import pickle
 import socket
 import sys
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from hashlib import sha256
 from itertools import islice
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -40,12 +40,14 @@ _SPREAD = 2048
 _CONNECT_PORT = 15002
 _PATIENCE = 10.0  # seconds that a server may take to be reached
 _RETRIES = 4
-_KEPT = 4  # workers that a Python process keeps
+_KEPT = 4  # idle workers that a Python process keeps
 _RESULT = "number bigint, outcome binary"
 
 Spec = tuple[str, tuple[int, int], Options, SecondOf]
 """Version of imdswatch and of Python, and what makes a worker."""
-_workers: OrderedDict[bytes, Worker] = OrderedDict()
+_idle: list[tuple[bytes, Worker]] = []
+"""Workers that are done with their tasks, by the hash of what made them, the one used last at the end."""
+_lock = Lock()
 
 
 def connect(master: str | None, remote: str | None) -> SparkSession:
@@ -159,17 +161,26 @@ def done(spec: bytes, batches: Iterable[pyarrow.RecordBatch]) -> Iterator[pyarro
     """Do the tasks of some batches, each as it comes."""
     import pyarrow
 
-    worker = worker_of(spec)
-    for batch in batches:
-        for number, task in zip(batch.column(0).to_pylist(), batch.column(1).to_pylist(), strict=True):
-            outcome = worker.do(pickle.loads(task), worker.outcome())
-            yield pyarrow.RecordBatch.from_pydict({"number": [number], "outcome": [pickle.dumps(outcome)]})
+    with worker_of(spec) as worker:
+        for batch in batches:
+            for number, task in zip(batch.column(0).to_pylist(), batch.column(1).to_pylist(), strict=True):
+                outcome = worker.do(pickle.loads(task), worker.outcome())
+                yield pyarrow.RecordBatch.from_pydict(
+                    {"number": [number], "outcome": [pickle.dumps(outcome)]}
+                )
 
 
-def worker_of(spec: bytes) -> Worker:
-    """Return the worker of a job, made once in each process; raises RuntimeError where versions differ."""
+@contextmanager
+def worker_of(spec: bytes) -> Iterator[Worker]:
+    """Lend a worker of a job to one thread; raises RuntimeError where versions differ.
+
+    Its searches keep what they found in places of their own, so no two threads may use one; Sail's workers are threads
+    of one process. Most jobs find one that was made before.
+    """
     key = sha256(spec).digest()
-    worker = _workers.get(key)
+    with _lock:
+        free = [place for place, (made_of, _) in enumerate(_idle) if made_of == key]
+        worker = _idle.pop(free[-1])[1] if free else None
     if worker is None:
         version, python, options, second = pickle.loads(spec)
         if (version, python) != (__version__, sys.version_info[:2]):
@@ -177,7 +188,7 @@ def worker_of(spec: bytes) -> Worker:
                 f"imdswatch {__version__} here, {version} asked, Python {sys.version_info[:2]}, {python}"
             )
         worker = Looks(options).worker(second)
-        while len(_workers) >= _KEPT:
-            _workers.popitem(last=False)
-        _workers[key] = worker
-    return worker
+    yield worker  # not given back after an exception: who knows what it was in the middle of
+    with _lock:
+        _idle.append((key, worker))
+        del _idle[:-_KEPT]
