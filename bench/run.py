@@ -374,9 +374,14 @@ def _about(peers_told: str) -> list[str]:
         (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
         platform.processor(),
     )
-    load = " ".join(f"{value:.1f}" for value in os.getloadavg())
+    cores, load = len(os.sched_getaffinity(0)), os.getloadavg()
+    busy = (
+        "the machine was busy with other work: CPU is more than on an idle one, and wall times, "
+        "throughput of two jobs among them, say nothing"
+    )
     return [
-        f"machine: {len(os.sched_getaffinity(0))} cores, {model}; load average at the end {load}",
+        f"machine: {cores} cores, {model}; load average at the end {' '.join(f'{value:.1f}' for value in load)}",
+        *([busy] if load[2] > 2 * cores else []),
         f"Python {platform.python_version()}, Linux {platform.release().partition('-')[0]}",
         f"peers: {peers_told}",
         "logs: `bench/generate.py`, Zeek http.log as JSON, about 440 bytes a line, one in 10000 uses IMDS",

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -20,6 +21,19 @@ settings.register_profile(
 )
 settings.register_profile("random", deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("IMDSWATCH_HYPOTHESIS", "fixed"))
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Callable[..., Path]:
+    """What writes a log and returns its path."""
+
+    def write(data: bytes, name: str = "x.log") -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        return path
+
+    return write
 
 
 @pytest.fixture(scope="module")
