@@ -30,9 +30,10 @@ from imdswatch.event import endpoint, victim_ip, victim_mac
 from imdswatch.finding import fingerprint
 from imdswatch.layouts.json import Json
 from imdswatch.layouts.result import Record
+from imdswatch.read.sources import Source, walk
 from imdswatch.rule import load_rules
 from imdswatch.scan import spark
-from imdswatch.scan.work import Options
+from imdswatch.scan.work import Options, Task
 from imdswatch.schema import load_schemas
 from imdswatch.site import Site
 from patience import LONG
@@ -160,6 +161,15 @@ def test_no_two_threads_have_the_same_worker() -> None:
         assert one is not other
     with spark.worker_of(spec) as again, spark.worker_of(spec) as more:
         assert {id(again), id(more)} == {id(one), id(other)}
+
+
+def test_a_relative_path_means_the_same_on_a_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Executors of classic Spark run in folders of their own; what is reported is the path as it was given."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.log").write_text("")
+    (source,) = (one for one in walk(["a.log"]) if isinstance(one, Source))
+    sent = spark.anywhere(Task((source,), 0, 5, 9)).sources[0]
+    assert (sent.name, sent.path) == ("a.log", str(tmp_path / "a.log"))
 
 
 def needs_sail() -> None:

@@ -10,6 +10,7 @@ the tasks are done. Incidents are packed by `marshal` inside, so Python must be 
 
 from __future__ import annotations
 
+import os
 import pickle
 import socket
 import sys
@@ -105,7 +106,7 @@ class SparkCluster:
             yield from self._job(worker, spec, batch)
 
     def _job(self, worker: Worker, spec: bytes, tasks: list[Task]) -> Iterator[tuple[Task, Outcome]]:
-        there = [(number, pickle.dumps(task)) for number, task in enumerate(tasks) if not task.here]
+        there = [(number, pickle.dumps(anywhere(task))) for number, task in enumerate(tasks) if not task.here]
         done: dict[int, bytes] = {}
         lost = "the cluster gave no answer for this"
         if there:
@@ -124,6 +125,15 @@ class SparkCluster:
             else:
                 place = "" if task.end is None else f"byte {task.start}"
                 yield task, Outcome(skipped=[Skipped(source.name, place, lost) for source in task.sources])
+
+
+def anywhere(task: Task) -> Task:
+    """Return the task with paths that mean the same in every working folder: an executor has one of its own."""
+    sources = tuple(
+        replace(source, path=os.path.abspath(source.path)) if source.path is not None else source
+        for source in task.sources
+    )
+    return replace(task, sources=sources)
 
 
 def _failures() -> tuple[type[BaseException], ...]:
