@@ -165,6 +165,24 @@ def test_the_text_shows_a_diff_and_no_secret(tmp_path: Path) -> None:
     assert "hunter2" not in json.dumps(harden(tmp_path).results)
 
 
+def test_the_text_says_what_still_asks_and_why_that_is_by_hand(tmp_path: Path) -> None:
+    service = "  {}:\n    image: amazon/aws-cli\n"
+    compose = "services:\n" + "".join(service.format(f"s{at}") for at in range(9))
+    make(tmp_path / "root", ROOTS["debian"] | {"/srv/app/compose.yml": compose})
+    done = harden(tmp_path, "--apply", form="text")
+    assert done.code == 1
+    lines = done.out[done.out.index("STILL ASKS") :].splitlines()
+    assert lines[0] == (
+        "STILL ASKS  Set AWS_EC2_METADATA_DISABLED=true in /srv/app/compose.yml, and create the container anew"
+    )
+    assert lines[1].startswith("  by hand, because a container keeps the environment")
+    assert lines[2].count("any-sdk (container s") == 6
+    assert lines[2].endswith("; and 3 more")
+    assert "1 by hand" in lines[-1]
+    (left,) = harden(tmp_path).of("left")
+    assert len(left["cells"]) == 9
+
+
 def test_on_ec2_it_only_shows(tmp_path: Path) -> None:
     root = make(tmp_path / "root", ROOTS["debian"] | {"/sys/class/dmi/id/sys_vendor": "Amazon EC2\n"})
     before = print_of(root)

@@ -18,6 +18,8 @@ from imdswatch.redact import MARK, redact
 from imdswatch.report.escape import visible
 
 _AROUND = 2
+_CELLS = 6
+"""Tools that a line names; ndjson has them all."""
 _UNENDED = "\n"
 """Marks a last line without its end; no other line has one in it."""
 _COLORS = {"+": "32", "-": "31", "@": "36"}
@@ -64,7 +66,8 @@ class Sink:
         self._states["left"] += 1
         self._line(f"STILL ASKS  {left.text}", "1;31")
         self._line(f"  by hand, because {left.reason}")
-        self._line(f"  {'; '.join(left.cells)}")
+        more = f"; and {len(left.cells) - _CELLS} more" if len(left.cells) > _CELLS else ""
+        self._line(f"  {'; '.join(left.cells[:_CELLS])}{more}")
 
     def finding(self, finding: Finding) -> None:
         """Write nothing: here are none."""
