@@ -33,6 +33,8 @@ NOT_RUN = {
     ".venv/bin/python": "is what `make fuzz` runs, for as long as one wants",
     "python": "reads a page of AWS that is not ours to keep; test_probe_identity has its parser",
     "imdswatch scan /mnt/lake --engine spark --master": "needs Java and Spark; test_spark has such a scan",
+    "imdswatch lab run --client all": "all scenarios with all clients: `make lab` plays them, for minutes",
+    "imdswatch report rehearsal.ndjson": "needs what the line before it writes; test_report_beside has such a report",
     "imdswatch lab run": "all scenarios: test_lab_run runs this line",
 }
 """First words of command lines, and why no test here runs them. The last is the whole line."""
