@@ -17,9 +17,7 @@ from imdswatch.delivery.message import Message, Undelivered, identity
 from imdswatch.delivery.spool import Spool
 from imdswatch.delivery.target import read_target
 from patience import LONG
-from receivers import (
-    stream,
-)
+from receivers import stream
 
 QUICK = Pace(first=0.01, most=0.02, last=0.02, tick=0.02)
 
