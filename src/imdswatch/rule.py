@@ -27,6 +27,7 @@ from imdswatch.event import FIELDS
 from imdswatch.finding import STAGES
 from imdswatch.kept import kept
 from imdswatch.sigma_lines import line_of
+from imdswatch.yamlfolder import by_stem
 
 BUILT_IN = Path(__file__).parent / "data" / "rules"
 ALIASES = Path(__file__).parent / "data" / "aliases.yml"
@@ -238,7 +239,7 @@ def canonical(name: str) -> str | None:
 def load_rules(overlay: Path | None = None) -> tuple[Rule, ...]:
     """Load the built-in pack, overlaid with a folder: same stem replaces, `status: unsupported` disables.
 
-    The order is by slug. Raises RuleError on the first invalid document.
+    Rules in subfolders count too. The order is by slug. Raises RuleError on the first invalid document.
     """
     if overlay is None:
         return kept("rules", [ALIASES, *BUILT_IN.glob("*.yml")], lambda: _load(None))
@@ -255,18 +256,18 @@ def _load(overlay: Path | None) -> tuple[Rule, ...]:
             raise RuleError(
                 f"`--rules {overlay}` is no folder", help="give the folder that holds the .yml rules"
             )
-        found = [path for path in sorted(overlay.iterdir()) if _is_rule(path.name.replace(".yaml", ".yml"))]
+        found = by_stem(overlay, RuleError)
         if not found:
             raise RuleError(
                 "the folder holds no rules",
                 file=str(overlay),
-                help="rules are .yml files in the folder itself",
+                help="rules are .yml or .yaml files in the folder or below it",
             )
-        for path in found:
+        for slug, path in found.items():
             if path.exists() and not path.is_file():  # a pipe would wait for its writer for ever
                 raise RuleError("is no file", file=str(path))
             try:
-                texts[path.stem] = (str(path), path.read_text(encoding="utf-8"))
+                texts[slug] = (str(path), path.read_text(encoding="utf-8"))
             except (OSError, UnicodeDecodeError) as error:
                 raise RuleError(f"cannot read the rule: {error}", file=str(path)) from error
     rules = [parse_rule(stem, text, file) for stem, (file, text) in sorted(texts.items())]
@@ -275,12 +276,7 @@ def _load(overlay: Path | None) -> tuple[Rule, ...]:
 
 def built_in_slugs() -> list[str]:
     """Return the slugs of the pack, those that an overlay disables included."""
-    names = (entry.name for entry in BUILT_IN.iterdir())
-    return [name.removesuffix(".yml") for name in names if _is_rule(name)]
-
-
-def _is_rule(name: str) -> bool:
-    return name.endswith(".yml") and not name.endswith(".events.yml")
+    return list(by_stem(BUILT_IN, RuleError))
 
 
 def parse_rule(slug: str, text: str, file: str) -> Rule | None:

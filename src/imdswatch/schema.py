@@ -24,6 +24,7 @@ from imdswatch.layouts.fieldmap import Field, FieldMap
 from imdswatch.layouts.recognise import Recognise, fits
 from imdswatch.layouts.result import Malformed, Sources
 from imdswatch.layouts.times import Clock
+from imdswatch.yamlfolder import by_stem
 
 if TYPE_CHECKING:
     from imdswatch.read.lines import LineReader
@@ -256,7 +257,7 @@ class Schemas(Mapping[str, Schema]):
 
 
 def load_schemas(extra: Path | None = None) -> Schemas:
-    """Load the built-in schemas and those of an overlay folder, where the same file name replaces.
+    """Load the built-in schemas and those of a folder and its subfolders, where the same file name replaces.
 
     Raises SchemaError with file and line for the first mistake. Without an overlay they are read when the first is
     asked for: a scan of captures needs none.
@@ -266,7 +267,7 @@ def load_schemas(extra: Path | None = None) -> Schemas:
         return Schemas(lambda: kept("schemas", files.values(), lambda: tuple(map(_fresh, files.values()))))
     if not extra.is_dir():
         raise SchemaError("the schema folder does not exist", file=str(extra))
-    files.update({path.stem: path for path in sorted(extra.iterdir()) if path.suffix in (".yml", ".yaml")})
+    files.update(by_stem(extra, SchemaError))
     return Schemas([load_schema(path) for path in files.values()])
 
 
