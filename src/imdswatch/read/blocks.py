@@ -11,12 +11,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections import deque
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from io import BytesIO
-from itertools import repeat
-from operator import length_hint
 from typing import Protocol
 
 from imdswatch.finding import Skipped
@@ -29,7 +25,7 @@ OVERLAP = 4 << 10
 """How much of a too long record is repeated between its pieces, so that no token is lost at the cut."""
 
 _PROBE = 4 << 10
-_LONG_LINE = 150
+_LONG_LINE = 40
 _UTF8_BOM = b"\xef\xbb\xbf"
 
 
@@ -199,14 +195,18 @@ class _Part:
 def count_newlines(buffer: bytes | bytearray, start: int, end: int) -> int:
     """Count the line feeds in buffer[start:end].
 
-    `bytes.count` of one byte looks at one byte a cycle before Python 3.13; cutting lines off a BytesIO uses memchr and
-    costs 50 ns a line (measured: equal at 150 bytes a line), so long lines are counted by cutting them.
+    `count` of one byte looks at one byte a cycle before Python 3.13. Deleting them uses memchr and memcpy, so it costs
+    10 ns a line and next to nothing a byte: a third of counting at 100 bytes a line, a seventh at 440 (measured).
     """
     probe = min(end, start + _PROBE)
     found = buffer.count(b"\n", start, probe)
     if probe == end or found * _LONG_LINE > probe - start:
         return found + buffer.count(b"\n", probe, end)
-    marks = repeat(None, end)
-    with memoryview(buffer) as view, BytesIO(view[probe:end]) as rest:
-        deque(zip(rest, marks, strict=False), maxlen=0)
-    return found + end - length_hint(marks) - (buffer[end - 1] != 0x0A)
+    around = start + len(buffer) - end
+    if 8 * around > end - start:  # copying what is asked for costs less than counting what is not
+        return _deleted(buffer[start:end])
+    return _deleted(buffer) - buffer.count(b"\n", 0, start) - buffer.count(b"\n", end)
+
+
+def _deleted(text: bytes | bytearray) -> int:
+    return len(text) - len(text.replace(b"\n", b""))
