@@ -9,8 +9,13 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from imdswatch.wire.frame import Frame
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 LONGEST = 262_144
 """The longest packet that is read: what libpcap allows for networks (pcap-int.h, MAXIMUM_SNAPLEN)."""
@@ -45,7 +50,7 @@ class Packets:
 
     `ends` may be empty: then each packet ends `gap` octets before the next one begins, and the last one at `stop`.
     `interfaces` has that of each packet, or only one: that of them all. Where captures were merged, `numbers` says what
-    each packet is called instead.
+    each packet is called instead. `places` are the starts as an array, where whoever found them made one.
     """
 
     octets: bytearray
@@ -56,6 +61,7 @@ class Packets:
     numbers: list[int] = field(default_factory=list)
     stop: int = 0
     gap: int = 0
+    places: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.starts)

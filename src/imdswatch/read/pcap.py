@@ -10,6 +10,9 @@ from __future__ import annotations
 import re
 import struct
 
+import numpy as np
+from numpy.typing import NDArray
+
 from imdswatch.read.packets import LONGEST, Interface, Packets, Walked
 
 HEADER = 24
@@ -38,31 +41,67 @@ class Pcap:
         self._record = struct.Struct(self._order + "IIII").unpack_from
         self._last: int | None = None  # seconds of the last good record
         self._tries = 0
+        self._damaged = False  # or holds an empty packet, which may be a hole
 
     def walk(self, octets: bytearray, at: int, end: int, into: Packets) -> Walked:
         """Note the packets that lie wholly in octets[at:end]; say how far that went, and what stopped it."""
+        starts, damage = into.starts, ""
+        if not self._damaged:
+            at, into.places = self._hopped(octets, at, end, starts)
+        if into.places is None:
+            at, damage = self._stepped(octets, at, end, starts)
+        if at > end:
+            at = starts.pop() - self._size
+            into.places = None if into.places is None else into.places[:-1]
+        into.stop, into.gap = at, self._size
+        if starts:
+            into.interfaces[:] = (self._interface,)
+            self._last = self._record(octets, starts[-1] - self._size)[0]
+        return Walked(at, damage=damage)
+
+    def _hopped(
+        self, octets: bytearray, begin: int, end: int, starts: list[int]
+    ) -> tuple[int, NDArray[np.int64] | None]:
+        """Hop from record header to record header, and only then look whether all sizes on the way could be.
+
+        Returns where that ended and the starts as an array. Where a size could not be, nothing is noted, there is no
+        array, and it ended where it began: so the whole is walked twice, but only once in a capture (`_damaged`).
+        """
+        header, at, note = self._size, begin, starts.append
+        if at > end - header:
+            return at, np.zeros(0, np.int64)
         size_of = struct.Struct(f"{self._order}8xI").unpack_from
-        header, starts, damage = self._size, into.starts, ""
-        before, note, last = len(starts), starts.append, end - self._size
-        while at <= last:  # the one loop that runs for every packet: nothing in it that can be done later
+        with memoryview(octets)[: end - header + 12] as view:  # no size is read of a header that is cut
+            try:
+                while True:  # the one loop that runs for every packet: nothing in it that can be done for all at once
+                    (size,) = size_of(view, at)
+                    at += header
+                    note(at)
+                    at += size
+            except struct.error:
+                pass
+        places = np.frombuffer(struct.pack(f"={len(starts)}q", *starts), np.int64)  # half as long as np.array takes
+        sizes = np.diff(places, append=at + header) - header
+        if sizes.min() > 0 and sizes.max() <= LONGEST:
+            return at, places
+        self._damaged = True
+        starts.clear()
+        return begin, None
+
+    def _stepped(self, octets: bytearray, at: int, end: int, starts: list[int]) -> tuple[int, str]:
+        """Go from record header to record header, and say where and why that cannot go on."""
+        size_of = struct.Struct(f"{self._order}8xI").unpack_from
+        header, note, last = self._size, starts.append, end - self._size
+        while at <= last:
             (size,) = size_of(octets, at)
-            if not 0 < size <= LONGEST:
-                if size:
-                    damage = f"packet %d claims to be {size} bytes long"
-                    break
-                if not any(octets[at : at + header]):  # a hole, as a crash or a full disk leaves it
-                    damage = "packet %d is nothing but zeros"
-                    break
+            if size > LONGEST:
+                return at, f"packet %d claims to be {size} bytes long"
+            if not size and not any(octets[at : at + header]):  # a hole, as a crash or a full disk leaves it
+                return at, "packet %d is nothing but zeros"
             at += header
             note(at)
             at += size
-        if at > end:
-            at = starts.pop() - header
-        into.stop, into.gap = at, header
-        if len(starts) > before:
-            into.interfaces[:] = (self._interface,)
-            self._last = self._record(octets, starts[-1] - header)[0]
-        return Walked(at, damage=damage)
+        return at, ""
 
     def resume(self, octets: bytearray, at: int, end: int, *, final: bool) -> int | None:
         """Return the first place after `at` where packets seem to follow, None if there is none before `end`.

@@ -130,7 +130,7 @@ class Selection:
 
 def _bounds(packets: Packets) -> tuple[Ints, Ints]:
     """Return where the packets begin and end."""
-    starts = np.array(packets.starts, np.int64)
+    starts = np.array(packets.starts, np.int64) if packets.places is None else packets.places
     if packets.ends:
         return starts, np.array(packets.ends, np.int64)
     ends = np.empty_like(starts)
