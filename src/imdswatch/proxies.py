@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
+from imdswatch.kept import kept
+
+_TABLE = Path(__file__).parent / "data" / "imds" / "proxies.yml"
 _ERROR = 400
 _OWN = frozenset({407, 502, 503, 504})
 """A proxy asks for a login, or did not reach the origin (RFC 9110 15.5.8, 15.6.3 to 15.6.5)."""
@@ -17,9 +20,13 @@ _OWN = frozenset({407, 502, 503, 504})
 @cache
 def marks() -> tuple[tuple[str, str], ...]:
     """Return which response headers only a proxy's own pages have: name and text it holds, lower case."""
+    return kept("proxies", [_TABLE], _read)
+
+
+def _read() -> tuple[tuple[str, str], ...]:
     import yaml
 
-    text = files("imdswatch").joinpath("data/imds/proxies.yml").read_text(encoding="utf-8")
+    text = _TABLE.read_text(encoding="utf-8")
     entries = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))["headers"]
     return tuple((str(entry["name"]).lower(), str(entry["holds"]).lower()) for entry in entries)
 

@@ -5,7 +5,7 @@ cut, so the quick reading of captures joins the pieces, or takes the whole flow.
 of a head in pieces at least one piece gives itself away, whatever the cut and whatever came between or twice.
 
 - The segment with the method has an open line, or an open head.
-- If the cut is within the method, the next piece begins with the rest of it; pieces as small as that are all taken.
+- If the cut is within the method, the piece with the blank behind it begins with the rest of it, or with the blank.
 - The piece in which a cut request line ends begins within the line.
 
 Only the methods of HTTP itself count (RFC 9110 9, RFC 5789): a request by another one is found only where no cut goes
@@ -18,7 +18,7 @@ import re
 
 METHODS = ("GET", "PUT", "HEAD", "POST", "DELETE", "OPTIONS", "CONNECT", "PATCH", "TRACE")
 TINY = 8
-"""Octets up to which a segment of visible text is taken for a piece of anything."""
+"""Octets up to which any visible text with a blank in it is taken for a piece."""
 
 _METHOD = re.compile(rb"(?:%s)[ \t]" % "|".join(METHODS).encode())
 LONGEST_REST = max(map(len, METHODS)) - 1
@@ -32,7 +32,7 @@ _REST_OF_METHOD = re.compile(
     rb"(?:%s)?[ \t]+(?:[/*]|[A-Za-z0-9.\[-]|\Z)" % "|".join(_ENDS_OF_METHODS).encode()
 )
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-_TINY = re.compile(rb"[\t -~]+\Z")
+_TINY = re.compile(rb"[!-~]*[\t ][\t -~]*\Z")
 
 
 def within(segment: bytes) -> bool:
