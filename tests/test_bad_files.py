@@ -69,6 +69,12 @@ def test_a_named_pipe_met_in_a_folder_is_skipped(tmp_path: Path, log: Log) -> No
     assert "named pipe" in done.skips["pipe:"]
 
 
+def test_a_file_whose_size_the_kernel_does_not_say_is_read(tmp_path: Path) -> None:
+    done = scan(tmp_path, "/proc/self/status")
+    assert (done.code, done.skips) == (CLEAN, {})
+    assert done.of("summary")[0]["bytes"] > 100
+
+
 def test_a_directory_loop_is_cut_and_told(tmp_path: Path, log: Log) -> None:
     log(hit(1), "in/deeper/x.log")
     (tmp_path / "in" / "deeper" / "up").symlink_to(tmp_path / "in")

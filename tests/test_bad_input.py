@@ -145,6 +145,13 @@ def test_a_line_of_1_gb(tmp_path: Path) -> None:
     _scan_long_line(tmp_path, 1 << 30)
 
 
+@pytest.mark.parametrize("before", [b"", miss(1)], ids=["first", "second"])
+def test_a_long_record_is_parsed_wherever_it_stands(before: bytes, tmp_path: Path, log: Log) -> None:
+    done = scan(tmp_path, log(before + hit(2, referrer="x" * (1 << 20))))
+    assert (done.code, done.skips) == (FOUND, {})
+    assert [finding["victim"]["ip"] for finding in done.of("finding")] == ["10.0.0.2"]
+
+
 def test_a_long_line_without_a_sign_costs_nothing_but_time(tmp_path: Path) -> None:
     reading = _feed(iter([b"y" * (1 << 20)] * 64 + [b"\n", miss(2)]))
     done = scan(tmp_path, "-", stdin=reading)

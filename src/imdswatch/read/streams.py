@@ -177,7 +177,8 @@ class _Unpacking:
         self._source, self._fd, self._interrupt = source, fd, interrupt
         self._budget = Budget()
         self._size: int | None = None
-        if stat.S_ISREG(status.st_mode):
+        # The kernel says 0 of what it makes as it is read (proc(5)). Met on a walk that may have no end, so only named.
+        if stat.S_ISREG(status.st_mode) and (status.st_size or not source.named):
             self._size = status.st_size
             # A file redirected to standard input may already have been read in part.
             start = os.lseek(fd, 0, os.SEEK_CUR)

@@ -16,7 +16,7 @@ from imdswatch.event import complete
 from imdswatch.finding import Skipped
 from imdswatch.layouts.result import Header, Malformed, Record
 from imdswatch.read import unknown
-from imdswatch.read.blocks import Block, count_newlines
+from imdswatch.read.blocks import MAX_RECORD, Block, count_newlines
 from imdswatch.read.lines import LineReader
 from imdswatch.read.records import json_objects, looks_multiline_json
 from imdswatch.read.rows import named_columns
@@ -171,7 +171,9 @@ class TextScan:
         line, counted, done = self.lines, 0, 0
         if first and length:
             done = self._line_end(buffer, 0, length)
-            self._record(bytes(buffer[: min(done, _HEAD)]), 1, untouched=not ends or ends[0] > done)
+            # Untouched, it is read only because it may be a header, or of a layout that hides.
+            untouched = not ends or ends[0] > done
+            self._record(bytes(buffer[: min(done, _HEAD) if untouched else done]), 1, untouched=untouched)
         for end in ends:
             if self._everything:
                 break
@@ -210,7 +212,7 @@ class TextScan:
             ends = [block.length] if self._everything else self._prefilter.ends(view[: block.length])
         if ends and self._long_line != line:
             self._long_line = line
-            reason = f"record is longer than {len(block.buffer) >> 20} MiB; searched, but not parsed"
+            reason = f"record is longer than {MAX_RECORD >> 20} MiB; searched, but not parsed"
             outcome.skip(Skipped(self._name, f"line {line}", reason))
         for end in list(ends)[:_TRIES] if self._told != line else ():
             start = max(0, end - _PIECE)
