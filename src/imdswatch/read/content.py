@@ -47,6 +47,8 @@ class Content:
     what: str = ""
 
 
+COMPRESSED: frozenset[Kind] = frozenset({"gzip", "zstd", "bzip2", "xz"})
+"""What `unpack.UNPACKERS` unpacks."""
 _PACKED: tuple[tuple[bytes, Kind], ...] = (
     (b"\x1f\x8b\x08", "gzip"),
     (b"\x28\xb5\x2f\xfd", "zstd"),

@@ -12,28 +12,24 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from imdswatch.finding import Skipped
-from imdswatch.read.archives import Member, tar_members, zip_members
-from imdswatch.read.content import HEAD, Content, recognise
+from imdswatch.read.content import COMPRESSED, HEAD, Content, recognise
 from imdswatch.read.interrupt import Interrupt
 from imdswatch.read.reader import CHUNK, Budget, Damage, File, Peeked, Reader
 from imdswatch.read.sources import Ignored, Source, why
-from imdswatch.read.unpack import Gzip, Transcoded, Zstd, bzip2, xz
+
+if TYPE_CHECKING:
+    from imdswatch.read.archives import Member
 
 DEPTH = 4
 """How many archives may lie in one another, and how many compressions around one another in each."""
 
 _MAGIC = 24
 """Bytes by which a capture is known: the header of the shorter format."""
-_UNPACKERS: dict[str, Callable[[Reader, Budget], Reader]] = {
-    "gzip": Gzip,
-    "zstd": Zstd,
-    "bzip2": bzip2,
-    "xz": xz,
-}
 
 
 class Stream:
@@ -207,11 +203,13 @@ class _Unpacking:
         content = recognise(peeked.peek(_MAGIC))
         if content.kind != "capture":  # else do not wait for more: a pipe may bring a packet an hour
             content = recognise(peeked.peek(HEAD))
-        if unpack := _UNPACKERS.get(content.kind):
+        if content.kind in COMPRESSED:
             if packings >= DEPTH:
                 yield Skipped(name, "", f"is compressed more than {DEPTH} times over; deeper is not read")
                 return
-            inner = unpack(peeked, self._budget)
+            from imdswatch.read.unpack import UNPACKERS  # its libraries take 3 ms to load
+
+            inner = UNPACKERS[content.kind](peeked, self._budget)
             yield from self._layer(name, inner, mtime, archives=archives, packings=packings + 1, plain=False)
         elif content.kind in ("tar", "zip"):
             if archives >= DEPTH:
@@ -235,6 +233,8 @@ class _Unpacking:
     ) -> Stream:
         ended = self._interrupt
         if content.kind == "encoded":
+            from imdswatch.read.unpack import Transcoded
+
             text = Transcoded(reader, content.encoding, content.bom)
             return Stream(name, text, mtime, self._budget, interrupt=ended)
         if content.kind == "capture":
@@ -274,6 +274,8 @@ class _Unpacking:
     def _archive(
         self, name: str, content: Content, below: Peeked, archives: int, *, plain: bool
     ) -> Iterator[Stream | Table | Skipped | Ignored]:
+        from imdswatch.read.archives import tar_members, zip_members
+
         if content.kind == "tar":
             members = tar_members(below)
         else:

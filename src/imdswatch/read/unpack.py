@@ -272,6 +272,15 @@ def xz(below: Reader, budget: Budget) -> Reader:
     return Chained(below, budget, make, b"\xfd7zXZ\x00", "xz")
 
 
+UNPACKERS: dict[str, Callable[[Reader, Budget], Reader]] = {
+    "gzip": Gzip,
+    "zstd": Zstd,
+    "bzip2": bzip2,
+    "xz": xz,
+}
+"""What unpacks the kinds that are `content.COMPRESSED`."""
+
+
 class Transcoded(Reader):
     """Text of another encoding as UTF-8; what is malformed becomes U+FFFD, so lines stay where they are."""
 

@@ -21,8 +21,8 @@ from imdswatch.wire import halves
 _LEAST = 5
 _PLAIN = re.compile(r"(?:[\w\-/ ]|\\[.\-/])+\Z")
 
-_NUMBERS = frozenset(bytes([octet]) for octet in b"[0123456789x")
 _NUMERIC_URL = re.compile(rb"://(?:[^/@\s]*@)?[\[0-9x]")
+_NUMERIC_HOST = re.compile(rb"\nhost[ \t:]{0,34}[\[0-9x]")
 
 Match = tuple[int, int]
 """Where a word ends, and its number."""
@@ -140,13 +140,7 @@ def _numeric(request: bytes) -> bool:
     """Say whether a host is a number, in a URL or in a Host header."""
     if b"://" in request and _NUMERIC_URL.search(request) is not None:
         return True
-    small = request.lower()
-    place = small.find(b"\nhost")
-    while place >= 0:
-        if small[place + 5 : place + 40].lstrip(b" \t:")[:1] in _NUMBERS:
-            return True
-        place = small.find(b"\nhost", place + 5)
-    return False
+    return _NUMERIC_HOST.search(request.lower()) is not None
 
 
 def _words(wanted: OnWire) -> tuple[list[tuple[str, int]], list[tuple[str, ...]]]:
