@@ -20,7 +20,7 @@ import table_files
 from imdswatch.finding import Finding, Skipped, Summary
 from imdswatch.layouts.json import Json
 from imdswatch.rule import Node, load_rules
-from imdswatch.scan import duck, run
+from imdswatch.scan import duck, run, tablerows
 from imdswatch.scan.hints import Hints
 from imdswatch.scan.judging import Window
 from imdswatch.scan.prefilter import Prefilter, build
@@ -184,14 +184,18 @@ def test_folders_named_for_another_time_are_not_read(tmp_path: Path) -> None:
     assert any("folders not read: 4," in note for note in summary.notes)
 
 
+@pytest.mark.parametrize("long", [True, False])
 @pytest.mark.parametrize("very_few", [0, 1000])
 @pytest.mark.parametrize("hits", [0, 3, 200, 2_000])
 def test_no_row_is_lost_however_many_matter(
-    hits: int, very_few: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hits: int, very_few: int, long: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A table is asked stretch by stretch, once or twice each, by how many rows of the one before were likely."""
-    for name, value in (("_STRETCH", 512), ("_FEW", 8), ("_SPARSE", 64), ("_VERY_FEW", very_few)):
-        monkeypatch.setattr(duck, name, value)
+    for name, value in (
+        ("_STRETCH", 512), ("_FEW", 8), ("_SPARSE", 64), ("_VERY_FEW", very_few), ("_PIECE", 100)
+    ):  # fmt: skip
+        monkeypatch.setattr(tablerows, name, value)
+    monkeypatch.setattr(duck, "_LONG", 0 if long else 1 << 30)
     chance = Random(hits)
     base = objects(SAMPLES / "zeek_http" / "served.log")[0]
     far = {**base, "id.resp_h": "192.0.2.9", "host": "example.org", "uri": "/", "client_header_names": ["A"]}
@@ -204,6 +208,65 @@ def test_no_row_is_lost_however_many_matter(
     assert {one.evidence[0].position for one in found if isinstance(one, Finding)} == {
         f"row {row + 1}" for row in place
     }
+
+
+@pytest.mark.parametrize("long", [True, False])
+def test_values_of_every_length_are_searched(
+    long: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Empty, missing, at the edge of what is searched in one piece, beyond it, and split between two rows."""
+    monkeypatch.setattr(tablerows, "_PIECE", 5)
+    monkeypatch.setattr(duck, "_LONG", 0 if long else 1 << 30)
+    base = objects(SAMPLES / "zeek_http" / "served.log")[0]
+    far = {**base, "id.resp_h": "192.0.2.9", "host": "example.org", "client_header_names": ["A"]}
+    path = "/latest/meta-data/"
+    ends = ["/x" * count + "a" * more + path for count in range(117, 122) for more in range(2)]
+    hits = [path, "/" + "y" * 5_000 + path, "/\u00e9\u4e2d\U0001f600" * 9 + path, "/a%2e%2fb" + path, *ends]
+    others = [
+        None,
+        "",
+        "/",
+        "/latest/meta-",
+        "data/",
+        "/latest/user",
+        "-data",
+        "/%6d%6f%72%65",
+        "\u212a" * 90,
+    ]
+    uris = [one for hit in hits for one in (*others, hit)]
+    found, _ = scanned(table_files.parquet(tmp_path / "t.parquet", [{**far, "uri": uri} for uri in uris]))
+    step = len(others) + 1
+    assert sorted(int(one.evidence[0].position.split()[1]) for one in found if isinstance(one, Finding)) == [
+        step * place for place in range(1, len(hits) + 1)
+    ]
+
+
+@pytest.mark.parametrize("long", [True, False])
+@pytest.mark.parametrize("use", [0, 7, 39, None])
+def test_a_table_is_looked_at_again_only_for_what_it_holds(
+    use: int | None, long: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose credentials were served may have used them in any row, before or after; else nothing is read again."""
+    monkeypatch.setattr(tablerows, "_PIECE", 5)
+    monkeypatch.setattr(duck, "_LONG", 0 if long else 1 << 30)
+    base = objects(SAMPLES / "zeek_http" / "served.log")[0]
+    far = {**base, "id.resp_h": "192.0.2.9", "host": "example.org", "uri": "/", "client_header_names": ["A"]}
+    items = [{**far, "ts": base["ts"] + row} for row in range(40)]
+    items[20] = {**base, "ts": base["ts"] - 1}
+    if use is not None:
+        items[use]["host"] = "sts.eu-west-1.amazonaws.com"
+    looks: list[int] = []
+    real = tablerows.TableRows.read
+
+    def read(self: Any, opened: Any, names: Any, span: Any, question: Any) -> Any:
+        looks.append(1)
+        return real(self, opened, names, span, question)
+
+    monkeypatch.setattr(tablerows.TableRows, "read", read)
+    rows = told(table_files.parquet(tmp_path / "t.parquet", items))
+    assert rows == told(table_files.ndjson(tmp_path / "t.ndjson", items))
+    assert any("imds-credentials-used" in one for one in rows) is (use is not None)
+    assert len(looks) == (4 if use is not None else 2)  # of the rows that a schema knows, and of the others
 
 
 @pytest.mark.parametrize(

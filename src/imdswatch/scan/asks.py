@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from imdswatch.scan.columns import Column
 
@@ -51,13 +51,15 @@ class Found:
     """A regular expression is found in the text of the column, without case. Only what every engine writes alike.
 
     `needs` is a text without letters that stands wherever it is found: quick to ask first. `weight` is how many
-    characters of it are fixed, the measure of how rarely it is found.
+    characters of it are fixed, the measure of how rarely it is found. `plain` is the text that it spells in every way,
+    percent-encoded or not.
     """
 
     column: Column
     pattern: str
     needs: str = ""
     weight: int = 4
+    plain: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +107,38 @@ class AllOf:
     nodes: tuple[Ask, ...]
 
 
-Ask = Always | Never | Has | Lacks | Holds | Found | Relative | Odd | Among | Between | AnyOf | AllOf
+@dataclass(frozen=True, slots=True)
+class Fails:
+    """The other does not hold."""
+
+    node: Ask
+
+
+Ask = Always | Never | Has | Lacks | Holds | Found | Relative | Odd | Among | Between | AnyOf | AllOf | Fails
 ALWAYS, NEVER = Always(), Never()
+
+
+@dataclass(slots=True)
+class Watch:
+    """Something to look out for on the way: `seen` says that a row may hold it."""
+
+    ask: Ask
+    seen: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of rows: those `within` for which `likely`, asked first, and `wanted` hold."""
+
+    within: Ask = ALWAYS
+    likely: Ask = ALWAYS
+    wanted: Ask = ALWAYS
+    watch: Watch = field(default_factory=lambda: Watch(NEVER))
+
+
+EVERY_ROW = Question()
+Span = tuple[int, int] | None
+"""Rows of a table: the first, from 0, and how many; None for all."""
 
 
 def implies(one: Ask, other: Ask) -> bool:
@@ -167,6 +199,18 @@ def _reduced(nodes: Iterable[Ask], needless: Callable[[Ask, Ask], bool]) -> tupl
         kept = [other for other in kept if not needless(other, node)]
         kept.append(node)
     return tuple(kept)
+
+
+def columns_of(ask: Ask) -> set[Column]:
+    """Return the columns that an ask looks at."""
+    match ask:
+        case AnyOf(nodes) | AllOf(nodes):
+            return set().union(*map(columns_of, nodes))
+        case Fails(node):
+            return columns_of(node)
+        case Always() | Never():
+            return set()
+    return {ask.column}
 
 
 def guard(ask: Ask) -> Ask:

@@ -22,6 +22,7 @@ from imdswatch.finding import Skipped
 from imdswatch.read.sources import LOG_OF_DELTA, Manifest, display, why
 from imdswatch.read.streams import Table
 from imdswatch.scan.duck import Engine, Unreadable
+from imdswatch.scan.tablerows import TableRows
 
 _COMMIT = re.compile(r"(\d{20})\.json")
 _CHECKPOINT = re.compile(r"(\d{20})\.checkpoint(?:\.(\d{10})\.(\d{10}))?\.parquet")
@@ -177,7 +178,7 @@ def _rows(path: str) -> Iterator[dict[str, Any]]:
         with closing(engine):
             try:
                 opened = engine.open(Table(display(path), "parquet", handle.fileno(), size, None), {})
-                for _, text in opened.read(("add", "protocol", "metaData", "sidecar"), None):
+                for _, text in TableRows().read(opened, ("add", "protocol", "metaData", "sidecar")):
                     action = orjson.loads(text)
                     if action.get("sidecar") is not None:
                         raise _Unfollowed("has a checkpoint with files beside it")

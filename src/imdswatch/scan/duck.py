@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from imdswatch.read.streams import Table
-from imdswatch.scan.asks import ALWAYS, Ask
-from imdswatch.scan.columns import Columns, Kind, Shape
-from imdswatch.scan.sql import DUCKDB, condition
+from imdswatch.scan.arrowfile import ArrowFile
+from imdswatch.scan.columns import Column, Columns, Kind, Shape
+from imdswatch.scan.sql import DUCKDB
 
 if TYPE_CHECKING:
     import duckdb
@@ -27,13 +26,9 @@ if TYPE_CHECKING:
 MEMORY = 1 << 30
 """Octets that DuckDB may use."""
 _BATCH = 1024
-_STRETCH = 1 << 22
-"""Rows that are asked at once."""
-_FEW, _SPARSE = 64, 4096
-"""Of so many rows one may be likely for the others to be left out, and for the next stretch to be tried so."""
-_VERY_FEW = 1000
-"""So many rows are read and judged in the time that DuckDB takes to understand a long question."""
 _ROW = "imdswatch row"
+_LONG = 8
+"""So many octets for each value, unpacked, and a column is no dictionary."""
 _DEEPEST = 16
 _KINDS: dict[str, Kind] = {
     **dict.fromkeys(("varchar", "uuid", "enum"), "text"),
@@ -116,25 +111,25 @@ class Opened:
         self, connection: duckdb.DuckDBPyConnection, table: Table, partitions: dict[str, str]
     ) -> None:
         self._connection, self._table = connection, table
-        self._arrow = None if table.form == "parquet" else _Arrow(table)
+        self._arrow = None if table.form == "parquet" else ArrowFile(table)
         with _told():
             names = self._bound(table)
             own = {name for name, _ in names}
             row = _ROW
             while row in own:
                 row += "_"
-            self._row = DUCKDB.name_of(row)
+            self.row = DUCKDB.name_of(row)
             added = {name: value for name, value in partitions.items() if name not in own}
             more = "".join(
                 f", {DUCKDB.literal(value)} AS {DUCKDB.name_of(name)}" for name, value in added.items()
             )
-            self._numbered = table.form == "parquet" and "file_row_number" not in own
-            if self._numbered:
+            self.numbered = table.form == "parquet" and "file_row_number" not in own
+            if self.numbered:
                 source, number = f"{self._file(', file_row_number = true')}", "file_row_number"
                 star = "* EXCLUDE (file_row_number)"
             else:
                 source, number, star = self._file(""), "row_number() OVER () - 1", "*"
-            self._source = f"(SELECT {star}{more}, {number} AS {self._row} FROM {source})"
+            self._source = f"(SELECT {star}{more}, {number} AS {self.row} FROM {source})"
             self.columns = Columns({**dict(names), **dict.fromkeys(added, Shape("text"))})
             found = connection.execute(f"SELECT count(*) FROM {self._file('')}").fetchone()
             self.rows: int = found[0] if found else 0
@@ -157,6 +152,20 @@ class Opened:
             self._connection.unregister("arrow")
             self._arrow.close()
 
+    @cached_property
+    def long(self) -> frozenset[Column]:
+        """The columns of texts, none inside another, that are long: to be searched rather than asked value by value."""
+        if not self.numbered or not self.rows:
+            return frozenset()
+        path = DUCKDB.literal(self._table.path)
+        query = "SELECT path_in_schema, sum(total_uncompressed_size)"
+        with _told():
+            sizes = dict(
+                self._connection.execute(f"{query} FROM parquet_metadata({path}) GROUP BY ALL").fetchall()
+            )
+        texts = (name for name, shape in self.columns.shapes.items() if shape.kind == "text")
+        return frozenset(Column((name,), "text") for name in texts if sizes.get(name, 0) > _LONG * self.rows)
+
     def groups(self) -> list[tuple[int, int]]:
         """Return the first row of each group of rows that are stored together, and how many they are."""
         if self._table.form != "parquet":
@@ -173,49 +182,8 @@ class Opened:
             first += count
         return out
 
-    def read(
-        self,
-        names: Sequence[str],
-        span: tuple[int, int] | None,
-        likely: Ask = ALWAYS,
-        ask: Ask = ALWAYS,
-        but: Ask | None = None,
-    ) -> Iterator[tuple[int, str]]:
-        """Yield the rows of the span (first, count) for which `likely` and `ask` hold, and `but` does not.
-
-        Where few rows are likely, only these are read of the columns that `likely` does not ask; where they are very
-        few, `ask` is left to the reader.
-        """
-        wanted = [name for name in names if name in self.columns.shapes] or list(self.columns.shapes)
-        packed = ", ".join(f"{DUCKDB.literal(name)}: {DUCKDB.name_of(name)}" for name in wanted)
-        record = f"CAST(to_json({{{packed}}}) AS VARCHAR)"
-        # Asked of what the filter lets through: joined with it by AND, DuckDB might ask this first, of every row.
-        asked = f"CASE WHEN {condition(ask, DUCKDB)} THEN {record} END" if ask != ALWAYS else record
-        quick = condition(likely, DUCKDB) + ("" if but is None else f" AND NOT {condition(but, DUCKDB)}")
-        first, count = span or (0, self.rows)
-        # What is no Parquet is read from its beginning by every query.
-        twice = self._numbered and quick != "true"
-        stretch = _STRETCH if twice else max(count, 1)
-        sparse = True  # as far as the stretch before shows
-        for begin in range(first, first + count, stretch):
-            here = f"{self._row} BETWEEN {begin} AND {min(begin + stretch, first + count) - 1} AND {quick}"
-            value = asked
-            if twice and sparse:
-                most = stretch // _FEW
-                found = [number for (number,) in islice(self._found(self._row, here), most + 1)]
-                if not found:
-                    continue
-                if len(found) <= most:
-                    here = f"{self._row} IN ({', '.join(map(str, found))})"
-                    value = asked if len(found) > _VERY_FEW else record
-            let_through = 0
-            for number, text in self._found(f"{self._row}, {value}", here):
-                let_through += 1
-                if text is not None:
-                    yield number, text
-            sparse = let_through <= stretch // _SPARSE
-
-    def _found(self, what: str, where: str) -> Iterator[Any]:
+    def ask(self, what: str, where: str) -> Iterator[Any]:
+        """Yield rows of values: `what` of the rows for which `where` holds."""
         with _told():
             cursor = self._connection.execute(f"SELECT {what} FROM {self._source} WHERE {where}")
         while True:
@@ -224,6 +192,19 @@ class Opened:
             if not rows:
                 return
             yield from rows
+
+    def batches(self, what: str, where: str) -> Iterator[list[Any]]:
+        """Yield the same by columns: views of Arrow arrays, up to a million rows each."""
+        from nanoarrow.c_array_stream import c_array_stream
+
+        with _told():
+            stream = c_array_stream(self._connection.sql(f"SELECT {what} FROM {self._source} WHERE {where}"))
+        while True:
+            with _told():
+                batch = next(stream, None)
+            if batch is None:
+                return
+            yield [batch.child(place).view() for place in range(batch.n_children)]
 
 
 def _shape(kind: Any, depth: int) -> Shape:
@@ -234,31 +215,6 @@ def _shape(kind: Any, depth: int) -> Shape:
     if kind.id == "list" and kind.children[0][1].id == "varchar" and str(kind.children[0][1]) != "JSON":
         return Shape("texts")
     return Shape(_KINDS.get(kind.id, "other"))
-
-
-class _Arrow:
-    """An Arrow table as DuckDB takes it, by the Arrow PyCapsule interface; it is read anew for every query.
-
-    A file holds the messages of a stream after its eight octets of mark (Arrow columnar format, IPC File Format).
-    """
-
-    def __init__(self, table: Table) -> None:
-        self._path, self._skip = Path(table.path), 8 if table.form == "arrow" else 0
-        self._open: list[BinaryIO] = []
-
-    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        from nanoarrow.ipc import InputStream
-
-        handle = self._path.open("rb")
-        self._open.append(handle)
-        handle.seek(self._skip)
-        return InputStream.from_readable(handle).__arrow_c_stream__(requested_schema)
-
-    def close(self) -> None:
-        """Close the files that were opened."""
-        for handle in self._open:
-            handle.close()
-        self._open.clear()
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from imdswatch.scan.asks import (
     AnyOf,
     Ask,
     Between,
+    Fails,
     Found,
     Has,
     Holds,
@@ -123,6 +124,8 @@ def condition(ask: Ask, dialect: Dialect) -> str:
             return _first(condition(letter, dialect), _joined(" AND ", rest, dialect))
         case AllOf(nodes):
             return _joined(" AND ", nodes, dialect)
+        case Fails(node):
+            return f"NOT ({condition(node, dialect)})"
         case Has(column):
             return f"{dialect.value(column)} IS NOT NULL"
         case Lacks(column):

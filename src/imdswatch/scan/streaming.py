@@ -55,7 +55,7 @@ def findings_of(frame: DataFrame, options: Options, write: Write) -> DataFrame:
     conditions = [(rule.slug, rule.condition) for rule in look.used]
     schemas = [options.schemas[options.schema]] if options.schema else list(options.schemas.values())
     made = plan(conditions, schemas, columns, options.window, True)
-    wanted = condition(AllOf((made.known, made.likely, made.wanted)), SPARK)
+    wanted = condition(AllOf((made.known, made.timely, made.likely, made.wanted)), SPARK)
     # What no schema is certain of is judged as it is: a stream has no search of raw text.
     unknown = (
         "false" if made.known == ALWAYS else f"NOT coalesce({condition(AnyOf((made.known,)), SPARK)}, false)"

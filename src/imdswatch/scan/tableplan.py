@@ -82,12 +82,13 @@ class Plan:
     """What to ask of one table.
 
     `known` holds for rows whose schema is certain; only of those is more asked, every other row is searched as text.
-    `likely` is quick to ask and holds wherever `wanted` holds at a time that is asked for. `names` are the columns that
-    the schemas look into, `renamed` the names that the schemas know them by. `unasked` names the rules for which no
-    question exists: every row is read.
+    `timely` holds for rows of the time that is asked for. `likely` is quick to ask and holds wherever `wanted` holds.
+    `names` are the columns that the schemas look into, `renamed` the names that the schemas know them by. `unasked`
+    names the rules for which no question exists: every row is read.
     """
 
     known: Ask = NEVER
+    timely: Ask = ALWAYS
     likely: Ask = NEVER
     wanted: Ask = NEVER
     names: tuple[str, ...] = ()
@@ -114,7 +115,8 @@ def plan(
     timely = any_of(_timely(schema, columns, window, utc) for schema in fitting)
     return Plan(
         known=any_of(known[schema.name] for schema in fitting),
-        likely=all_of((timely, guard(asked))) if asked != NEVER else NEVER,
+        timely=timely,
+        likely=guard(asked),
         wanted=asked,
         names=tuple(dict.fromkeys(column.path[0] for path in paths for column in columns.find(path))),
         renamed=columns.renamed(paths),
@@ -409,7 +411,7 @@ def _in_path(pieces: Sequence[str]) -> Callable[[Column], Ask]:
     def asked(column: Column) -> Ask:
         if column.kind in MANY:
             return Has(column)
-        return all_of(Found(column, _spelled(piece), weight=len(piece)) for piece in pieces)
+        return all_of(Found(column, _spelled(piece), weight=len(piece), plain=piece) for piece in pieces)
 
     return asked
 

@@ -23,19 +23,18 @@ from imdswatch.read.partitions import values_in
 from imdswatch.read.streams import Table
 from imdswatch.rule import Node
 from imdswatch.scan.aggregate import Incidents
-from imdswatch.scan.asks import ALWAYS, NEVER, AllOf
+from imdswatch.scan.asks import ALWAYS, EVERY_ROW, NEVER, Fails, Question, Span, Watch, all_of
 from imdswatch.scan.columns import Column, Columns
 from imdswatch.scan.duck import Engine, Opened, Unreadable
 from imdswatch.scan.judging import Window
 from imdswatch.scan.prefilter import Prefilter
 from imdswatch.scan.tableplan import Plan, plan
+from imdswatch.scan.tablerows import TableRows
 from imdswatch.scan.text import Look, Outcome
 from imdswatch.scan.work import Options
 from imdswatch.schema import Schemas
 
 _MOST_PLANS = 256
-Span = tuple[int, int] | None
-"""The first row, from 0, and how many; None for all."""
 
 
 class TableSearch:
@@ -50,11 +49,12 @@ class TableSearch:
     ) -> None:
         self.options, self._conditions, self._watched = options, conditions, watched
         self.text = text
-        self._plans: dict[str, tuple[Plan, bool]] = {}
+        self._plans: dict[str, tuple[Plan, Plan]] = {}
         self.engine: Engine | None = None
+        self.rows = TableRows()
 
-    def plan(self, columns: Columns) -> tuple[Plan, bool]:
-        """Return the plan for a table with these columns, and whether it may hold what is watched for."""
+    def plan(self, columns: Columns) -> tuple[Plan, Plan]:
+        """Return the plans for a table with these columns: of what counts, and of what is watched for."""
         key = repr(columns.shapes)
         if key not in self._plans:
             if len(self._plans) >= _MOST_PLANS:
@@ -62,10 +62,16 @@ class TableSearch:
             options = self.options
             schemas = [options.schemas[options.schema]] if options.schema else list(options.schemas.values())
             utc = options.timezone is UTC
-            made = plan(self._conditions, schemas, columns, options.window, utc)
-            later = plan(self._watched, schemas, columns, options.window, utc) if self._watched else Plan()
-            self._plans[key] = made, later.wanted != NEVER or bool(self._watched and made.known != ALWAYS)
+            self._plans[key] = (
+                plan(self._conditions, schemas, columns, options.window, utc),
+                plan(self._watched, schemas, columns, options.window, utc) if self._watched else Plan(),
+            )
         return self._plans[key]
+
+    @property
+    def watching(self) -> bool:
+        """Whether anything is watched for."""
+        return bool(self._watched)
 
 
 class TableScan:
@@ -74,6 +80,7 @@ class TableScan:
     def __init__(self, search: TableSearch, look: Look, reader: LineReader, outcome: Outcome) -> None:
         self._search, self._look, self._reader, self._outcome = search, look, reader, outcome
         self._name = ""
+        self._watch = Watch(NEVER)
 
     def run(self, table: Table) -> bool:
         """Scan the table; say whether it is worth a second look."""
@@ -94,13 +101,14 @@ class TableScan:
     def _judged(self, opened: Opened, table: Table) -> bool:
         self._outcome.bytes += table.size
         self._outcome.lines += opened.rows
-        made, twice = self._search.plan(opened.columns)
+        made, later = self._search.plan(opened.columns)
         for slug in made.unasked:
             self._outcome.notes.add(
                 f"no question to ask of a column in {slug}: every row is judged, which is slower"
             )
+        self._watch = Watch(later.likely, seen=made.wanted == NEVER != later.wanted)
         self._span(opened, made, None)
-        return twice
+        return self._watch.seen
 
     def _span(self, opened: Opened, made: Plan, span: Span) -> None:
         """Judge the rows of a span; where they cannot be read, halve it down to the groups that cannot."""
@@ -117,6 +125,7 @@ class TableScan:
             first, count = span or (0, opened.rows)
             rows = f"; rows {first + 1} to {first + count} are not all judged"
             attempt.skip(Skipped(self._name, f"row {first + 1}", error.reason + rows))
+            self._watch.seen = self._search.watching
         self._keep(attempt)
 
     def _halves(self, opened: Opened, span: Span) -> list[Span]:
@@ -139,12 +148,16 @@ class TableScan:
 
     def _rows(self, opened: Opened, made: Plan, span: Span) -> Iterator[tuple[int, str]]:
         if made.known != NEVER and made.wanted != NEVER:
-            yield from opened.read(made.names, span, AllOf((made.known, made.likely)), made.wanted)
+            within = all_of((made.known, made.timely))
+            question = Question(within, made.likely, made.wanted, self._watch)
+            yield from self._search.rows.read(opened, made.names, span, question)
         if made.known == ALWAYS:
             return
         prefilter = whole = None  # compiled only where there is such a row
-        for row, text in opened.read((), span, but=None if made.known == NEVER else made.known):
+        others = EVERY_ROW if made.known == NEVER else Question(likely=Fails(made.known))
+        for row, text in self._search.rows.read(opened, (), span, others):
             if prefilter is None:
+                self._watch.seen = self._search.watching
                 prefilter = self._search.text()
                 whole = prefilter.everything or bool(prefilter.blind)
             if whole or prefilter.touches(text.encode()):
@@ -192,7 +205,7 @@ def first_records(table: Table, schemas: Schemas, most: int) -> Iterator[bytes]:
     opened = Engine().open(table, values_in(table.name))
     try:
         renamed = plan((), schemas.values(), opened.columns, Window(), True).renamed
-        for _, text in opened.read((), (0, most)):
+        for _, text in TableRows().read(opened, (), (0, most)):
             yield orjson.dumps(_record(text, renamed))
     finally:
         opened.close()
