@@ -69,6 +69,13 @@ def test_a_named_pipe_met_in_a_folder_is_skipped(tmp_path: Path, log: Log) -> No
     assert "named pipe" in done.skips["pipe:"]
 
 
+def test_standard_input_that_is_closed_is_told(tmp_path: Path, log: Log) -> None:
+    closed = "import os; os.close(0)"
+    done = scan(tmp_path, "-", log(hit(1)), driver=closed)
+    assert (done.code, done.places) == (FOUND, {"x.log:line 1"})
+    assert done.skips == {"-:byte 0": "cannot be read: bad file descriptor"}
+
+
 def test_a_file_whose_size_the_kernel_does_not_say_is_read(tmp_path: Path) -> None:
     done = scan(tmp_path, "/proc/self/status")
     assert (done.code, done.skips) == (CLEAN, {})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import io
+import os
 import signal
 import sys
 
@@ -54,6 +55,19 @@ def invoke(arguments: list[str] | None = None) -> int:
 
 def run() -> None:
     """Entry point of the console script."""
+    _hold_closed_streams()
     code = invoke()
     gc.freeze()  # the interpreter's last look for cycles would take 10 ms, for memory that is given back anyway
     sys.exit(code)
+
+
+def _hold_closed_streams() -> None:
+    """Stand in for standard streams that were closed, else the next file opened has their number and passes for them.
+
+    What stands in for input cannot be read, and for output not written: both are told, not taken for an empty file.
+    """
+    for fd, mode in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_WRONLY)):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, mode), True)  # the lowest number that is free (open(2))
