@@ -81,7 +81,7 @@ def found(path: Path, search: CaptureSearch, look: Look = FIRST) -> tuple[dict[K
 
 def shown(incidents: dict[Key, Incident]) -> dict[Key, object]:
     return {
-        key: (one.count, one.first, one.last, one.responders, sorted(one.combos.items(), key=repr))
+        key: (one.count, one.first, one.last, one.responders, sorted(one.sightings, key=repr))
         for key, one in incidents.items()
     }
 

@@ -117,7 +117,7 @@ def test_vlans(cable: None, wrap: Callable[[bytes], bytes], vlan: tuple[int, ...
         wires.send([wrap(SYN)])
         sensor.turn(lambda: sensor.stage == "attempted")
         (incident,) = dict(sensor.outcome.incidents.items()).values()
-        ((_, sighting),) = incident.combos.values()
+        (sighting,) = incident.sightings
         assert sighting.fields.get("vlan", ()) == vlan
 
 
@@ -178,8 +178,8 @@ def test_an_interface_that_goes_down_and_comes_back(cable: None) -> None:
         wires.send([f.ethernet(SYN)])
         sensor.turn(lambda: sensor.stage == "attempted")
         sensor.turn(lambda: sensor.feed.counts().records == 2)
-        ((_, sighting),) = next(iter(dict(sensor.outcome.incidents.items()).values())).combos.values()
-        assert sighting.order[5] == 2, "packets are counted on"
+        (sighting,) = next(iter(dict(sensor.outcome.incidents.items()).values())).sightings
+        assert sighting.position == 2, "packets are counted on"
         (gone, why), (span, what) = sensor.skips
         since = gone.removeprefix("from ")
         assert why == "the interface failed: network is down; nothing is seen"

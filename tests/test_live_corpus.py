@@ -87,8 +87,8 @@ def shown(incidents: Incidents) -> dict[Key, object]:
 
 
 def _shown(incident: Incident) -> object:
-    rules = {RULES[index].slug for combo in incident.combos for index in combo}
-    stage = max(sighting.verdict.stage for _, sighting in incident.combos.values())
+    rules = {RULES[index].slug for seen in incident.sightings for index in seen.combo}
+    stage = max(sighting.verdict.stage for sighting in incident.sightings)
     return STAGES[stage], sorted(rules), sorted(incident.responders or ()), sorted(incident.told or ())
 
 

@@ -83,8 +83,8 @@ def test_the_events_of_the_pack(slug: str, part: str, case: dict[str, Any], tmp_
     muted = {
         ALL[index].slug: key[2] or None
         for key, one in incidents.items()
-        for combo in one.combos
-        for index in combo
+        for seen in one.sightings
+        for index in seen.combo
     }
     assert muted[slug] == case.get("suppressed_by")
     assert set(muted) == matched(fields, site)

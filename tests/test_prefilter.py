@@ -172,7 +172,7 @@ def scan(lines: list[bytes], prefilter: Prefilter) -> dict[Any, Any]:
     outcome = Outcome(Incidents(each=True))
     look = FirstLook(RULES, SITE, Window())
     TextScan("x", prefilter, SCHEMAS.reader(UTC, FILE_TIME), look, outcome).run(blocks(lines), SCHEMAS, None)
-    return {key: sorted(one.combos.items()) for key, one in outcome.incidents.items()}
+    return {key: sorted(one.sightings, key=lambda seen: seen.combo) for key, one in outcome.incidents.items()}
 
 
 EVERYTHING = Prefilter((), True)

@@ -119,10 +119,10 @@ def counts(
     hits: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
     by: Counter[str] = Counter()
     for (victim, endpoint, name), incident in incidents.items():
-        for combo, (count, _) in incident.combos.items():
-            by[name] += count * len(combo)
-            for index in combo:
-                hits[victim, endpoint][RULES[index].slug] += count
+        for seen in incident.sightings:
+            by[name] += seen.count * len(seen.combo)
+            for index in seen.combo:
+                hits[victim, endpoint][RULES[index].slug] += seen.count
     return hits, by
 
 
@@ -234,8 +234,8 @@ def test_suppressed_and_unsuppressed_never_share_an_incident(
     fields = complete(dict(event))
     FirstLook(RULES, site, Window()).take(incidents, fields, "x", "line", 1)
     for (_, _, name), incident in incidents.items():
-        for combo in incident.combos:
-            for index in combo:
+        for seen in incident.sightings:
+            for index in seen.combo:
                 rule = RULES[index]
                 assert (site.suppressed_by(rule.slug, STAGE_RANK[rule.stage], fields) or "") == name
 

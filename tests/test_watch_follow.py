@@ -147,7 +147,7 @@ def test_lines_are_numbered_as_in_the_file_though_its_beginning_is_the_past(log:
     outcome = Outcome(Incidents())
     followed.feed.read(outcome)
     (incident,) = outcome.incidents.open.values()
-    assert [sighting.order[4:] for _, sighting in incident.combos.values()] == [(str(log), 4)]
+    assert [(seen.source, seen.position) for seen in incident.sightings] == [(str(log), 4)]
 
 
 def test_a_line_waits_for_its_end(log: Path) -> None:
@@ -279,7 +279,7 @@ def test_columns_of_a_header_are_known_after_a_restart(log: Path) -> None:
     followed.feed.read(outcome)
     ((key, incident),) = outcome.incidents.items()
     assert key[0] == "10.0.0.2"
-    stage = max(sighting.verdict.stage for _, sighting in incident.combos.values())
+    stage = max(sighting.verdict.stage for sighting in incident.sightings)
     assert STAGES[stage] == "answered"  # the status stands in a column that only the header names
 
 

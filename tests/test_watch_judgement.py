@@ -32,9 +32,9 @@ def made() -> Judgement:
 def counts(incidents: Incidents, rules: tuple[Any, ...]) -> dict[str, int]:
     out: dict[str, int] = {}
     for incident in incidents.open.values():
-        for combo, (count, _) in incident.combos.items():
-            for index in combo:
-                out[rules[index].slug] = out.get(rules[index].slug, 0) + count
+        for seen in incident.sightings:
+            for index in seen.combo:
+                out[rules[index].slug] = out.get(rules[index].slug, 0) + seen.count
     return out
 
 

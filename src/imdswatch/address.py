@@ -40,7 +40,7 @@ _FULL_WIDTH = {0xFF10 + digit: 0x30 + digit for digit in range(10)} | {
 Network = IPv4Network | IPv6Network
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=1 << 14)
 def parse(text: str) -> str | None:
     """Return the canonical text of an IP address, or None if the text is none.
 
@@ -73,7 +73,7 @@ def parse(text: str) -> str | None:
     return str(IPv6Address(value))
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=1 << 14)
 def parse_host(text: str) -> str | None:
     """Return the canonical address that a URL host or Host header names, or None if it is a name.
 
@@ -115,7 +115,7 @@ def split_port(host: str) -> tuple[str, int | None]:
     return inner, int(port) if port.isdigit() and port.isascii() and len(port) <= 5 else None
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=1 << 14)
 def number(text: str) -> tuple[int, int] | None:
     """Return (family, value) of an address for range comparison, family 4 or 6, or None if the text is none."""
     canonical = parse(text)

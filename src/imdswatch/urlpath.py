@@ -59,7 +59,7 @@ def _decode(text: str) -> str:
     return text
 
 
-@lru_cache(maxsize=1 << 15)
+@lru_cache(maxsize=1 << 12)
 def normal_path(path: str) -> str:
     """Return the path (without query) decoded, slashes collapsed, dot segments resolved, lower case."""
     text = _lower(_decode(path))
@@ -78,7 +78,7 @@ def normal_path(path: str) -> str:
     return lead + "/".join(out) + tail
 
 
-@lru_cache(maxsize=1 << 15)
+@lru_cache(maxsize=1 << 12)
 def normal_url(url: str) -> str:
     """Return host, normal path and decoded query of a URL as one lower-case text for `contains` comparisons.
 

@@ -94,11 +94,13 @@ class Output:
 
     def write(self, text: str) -> int:
         """Write, and return how many characters that were."""
-        with _writing(self._handle):
+        try:  # not `_writing`, which takes as long as the writing: findings come by the ten thousand
             written = self._handle.write(text)
             if self._live:
                 self._handle.flush()
             return written
+        except OSError as error:
+            raise _unwritten(self._handle, error) from error
 
     def flush(self) -> None:
         """Hand on what is buffered."""
@@ -111,11 +113,14 @@ def _writing(handle: TextIO) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        # What is still buffered would be written once more at exit, and fail once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), handle.fileno())
-        if isinstance(error, BrokenPipeError):
-            raise ReaderGone from None
-        raise unwritable(error) from error
+        raise _unwritten(handle, error) from error
+
+
+def _unwritten(handle: TextIO, error: OSError) -> Exception:
+    """Return what becomes of a handle that cannot be written to, and write no more to it."""
+    # What is still buffered would be written once more at exit, and fail once more.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), handle.fileno())
+    return ReaderGone() if isinstance(error, BrokenPipeError) else unwritable(error)
 
 
 def show(text: str) -> None:

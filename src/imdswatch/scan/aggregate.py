@@ -16,12 +16,14 @@ from __future__ import annotations
 
 import heapq
 import marshal
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
+from copy import copy
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain, groupby, islice
 from operator import itemgetter
-from typing import IO, Any, NamedTuple, TypeVar
+from typing import IO, Any, TypeVar
 
 from imdswatch import address
 from imdswatch.errors import UsageError
@@ -29,14 +31,15 @@ from imdswatch.event import endpoint, url_of, victim_ip, victim_mac
 from imdswatch.finding import STAGE_RANK
 from imdswatch.scan.incident import Verdict
 
-LIMIT = 140_000
-"""Events kept in memory; about 0.8 kB each with what belongs to them, one with long texts counts for several."""
+LIMIT = 320_000
+"""Incidents and events kept in memory; 0.4 kB each, an event with long texts counts for several."""
 _LONG = 1 << 8  # octets of a packed event that count as one
 _CHUNK = 256  # incidents that are written and read back together
 _PACKING = (
     2  # version of marshal's format: the last without references, which cost more time than they save room
 )
 _LENGTH = 4  # octets before each chunk that say how long it is
+_FEW = 8  # combinations of rules that are looked through one by one
 _MAX_RESPONDERS = 16
 _MAX_TOLD = 64
 _NO_TIME = float("inf")
@@ -62,25 +65,33 @@ KEY_ID = "key-id"
 """Under this word the key ids of served credentials stand among what answers told."""
 
 
-class Sighting(NamedTuple):
-    """The most telling event of an incident that matched one combination of rules, ordered by what is shown first.
+@dataclass(slots=True)
+class Sighting:
+    """The most telling event of an incident that matched one combination of rules, and how many there were.
 
-    `kept` are the packed values of `_KEPT`: a hundred thousand of these may be open, few are ever looked into.
+    `when` is infinite where the event has no time. `kept` are the packed values of `_KEPT`: a hundred thousand of
+    these may be open, few are ever looked into.
     """
 
-    order: tuple[int, int, int, float, str, int]
+    combo: tuple[int, ...]
+    count: int
     verdict: Verdict
-    kept: bytes
+    when: float
+    source: str
+    position: int
     unit: str
+    kept: bytes
+
+    @property
+    def order(self) -> Order:
+        """What is shown first comes first: the gravest, then the earliest."""
+        return _order(self.verdict, self.when, self.source, self.position)
 
     @property
     def fields(self) -> dict[str, Any]:
         """The canonical fields that a finding shows."""
-        found = {
-            name: value
-            for name, value in zip(_KEPT, marshal.loads(self.kept), strict=True)
-            if value is not None
-        }
+        values = zip(_KEPT, marshal.loads(self.kept), strict=True)
+        found = {name: value for name, value in values if value is not None}
         if "url" not in found and "uri_path" in found:
             found["url"] = url_of(found)
         return found
@@ -89,6 +100,24 @@ class Sighting(NamedTuple):
     def weight(self) -> int:
         """How much it counts towards the limit."""
         return 1 + len(self.kept) // _LONG
+
+    def unite(self, other: Sighting) -> None:
+        """Take in what another saw of the same combination of rules."""
+        self.count += other.count
+        if other.order < self.order:
+            self.show(other.verdict, other.when, other.source, other.position, other.unit, other.kept)
+
+    def show(self, verdict: Verdict, when: float, source: str, position: int, unit: str, kept: bytes) -> None:
+        """Let a more telling event take the place of the one that was."""
+        self.verdict, self.when, self.source = verdict, when, source
+        self.position, self.unit, self.kept = position, unit, kept
+
+
+Order = tuple[int, int, int, float, str, int]
+
+
+def _order(verdict: Verdict, when: float, source: str, position: int) -> Order:
+    return -verdict.stage, -verdict.severity, -verdict.confidence, when, source, position
 
 
 def packed(fields: Mapping[str, Any]) -> bytes:
@@ -109,38 +138,62 @@ class Incident:
     `told` is what the answers say of accounts: (source, account) and (`KEY_ID`, key id).
     """
 
-    __slots__ = ("count", "first", "last", "combos", "responders", "told")  # noqa: RUF023  the order of `Plain`
+    __slots__ = ("count", "first", "last", "_seen", "responders", "told")  # noqa: RUF023  the order of `Plain`
 
     def __init__(self) -> None:
         self.count = 0
         self.first, self.last = _NO_TIME, -_NO_TIME
-        self.combos: dict[tuple[int, ...], tuple[int, Sighting]] = {}
+        # Most incidents match one or two combinations: a dictionary would take a sixth of all memory.
+        self._seen: tuple[Sighting, ...] | dict[tuple[int, ...], Sighting] = ()
         self.responders: frozenset[Names] | None = None
         self.told: frozenset[tuple[str, str]] | None = None
 
+    @property
+    def sightings(self) -> Collection[Sighting]:
+        """The most telling event of each combination of rules that matched, as they came."""
+        seen = self._seen
+        return seen if seen.__class__ is tuple else seen.values()  # type: ignore[union-attr,return-value]
+
+    def sighting(self, combo: tuple[int, ...]) -> Sighting | None:
+        """Return the most telling event of one combination of rules."""
+        seen = self._seen
+        if seen.__class__ is dict:
+            return seen.get(combo)
+        for one in seen:
+            if one.combo == combo:  # type: ignore[union-attr]
+                return one
+        return None
+
+    def keep(self, sighting: Sighting) -> None:
+        """Take in an event of a combination of rules that was not seen before."""
+        seen = self._seen
+        if isinstance(seen, dict):
+            seen[sighting.combo] = sighting
+        elif len(seen) < _FEW:
+            self._seen = (*seen, sighting)
+        else:
+            self._seen = {one.combo: one for one in (*seen, sighting)}
+
+    def unite(self, sighting: Sighting) -> None:
+        """Take in what another incident of the same key saw; the sighting is used up."""
+        held = self.sighting(sighting.combo)
+        if held is None:
+            self.keep(sighting)
+        else:
+            held.unite(sighting)
+
     def merge(self, other: Incident) -> None:
-        """Take in another incident of the same key."""
+        """Take in another incident of the same key, which stays as it is."""
         self._take(other.count, other.first, other.last, other.responders, other.told)
-        for combo, (count, sighting) in other.combos.items():
-            mine = self.combos.get(combo)
-            self.combos[combo] = (
-                (count, sighting)
-                if mine is None
-                else (mine[0] + count, mine[1] if mine[1].order <= sighting.order else sighting)
-            )
+        for sighting in other.sightings:
+            self.unite(copy(sighting))
 
     def merge_plain(self, plain: Plain) -> None:
         """Take in what `plain` told of another incident of the same key."""
-        _, count, first, last, combos, responders, told = plain
+        _, count, first, last, seen, responders, told = plain
         self._take(count, first, last, responders, told)
-        for combo, seen, order, verdict, kept, unit in combos:
-            mine = self.combos.get(combo)
-            if mine is None:
-                self.combos[combo] = seen, Sighting(order, Verdict._make(verdict), kept, unit)
-            elif mine[1].order <= order:
-                self.combos[combo] = mine[0] + seen, mine[1]
-            else:
-                self.combos[combo] = mine[0] + seen, Sighting(order, Verdict._make(verdict), kept, unit)
+        for combo, number, verdict, *event in seen:
+            self.unite(Sighting(combo, number, Verdict._make(verdict), *event))
 
     def _take(
         self,
@@ -163,25 +216,21 @@ class Incident:
     @property
     def weight(self) -> int:
         """How much it counts towards the limit."""
-        return sum(sighting.weight for _, sighting in self.combos.values())
+        return 1 + sum(sighting.weight for sighting in self.sightings)
 
     def plain(self, key: Key) -> Plain:
         """Return key and incident as values that `marshal` takes: no named tuples."""
-        combos = [
-            (combo, count, order, tuple(verdict), kept, unit)
-            for combo, (count, (order, verdict, kept, unit)) in self.combos.items()
+        seen = [
+            (one.combo, one.count, tuple(one.verdict), one.when, one.source, one.position, one.unit, one.kept)
+            for one in self.sightings
         ]
-        return key, self.count, self.first, self.last, combos, self.responders, self.told
+        return key, self.count, self.first, self.last, seen, self.responders, self.told
 
     @classmethod
     def of(cls, plain: Plain) -> Incident:
         """Return the incident that `plain` told."""
         made = cls()
-        _, made.count, made.first, made.last, combos, made.responders, made.told = plain
-        made.combos = {
-            combo: (count, Sighting(order, Verdict._make(verdict), kept, unit))
-            for combo, count, order, verdict, kept, unit in combos
-        }
+        made.merge_plain(plain)
         return made
 
 
@@ -224,32 +273,31 @@ class Incidents:
         incident = self.open.get(key)
         if incident is None:
             incident = self.open[key] = Incident()
-        when = fields.get("timestamp")
+            self._weight += 1
         incident.count += 1
-        if when is not None:
+        when = fields.get("timestamp")
+        if when is None:
+            when = _NO_TIME
+        else:
             if when < incident.first:
                 incident.first = when
             if when > incident.last:
                 incident.last = when
-        order = (
-            -verdict.stage, -verdict.severity, -verdict.confidence,
-            _NO_TIME if when is None else when, source, position,
-        )  # fmt: skip
-        held = incident.combos.get(combo)
-        if held is None or order < held[1].order:
+        held = incident.sighting(combo)
+        if held is None:
             kept = packed(fields)
-            sighting = Sighting(order, verdict, kept, unit)
-            if held is None:
-                incident.combos[combo] = (1, sighting)
-                self._weight += 1 + len(kept) // _LONG
-            else:
-                incident.combos[combo] = (held[0] + 1, sighting)
-                self._weight += sighting.weight - held[1].weight
+            incident.keep(Sighting(combo, 1, verdict, when, source, position, unit, kept))
+            self._weight += 1 + len(kept) // _LONG
         else:
-            incident.combos[combo] = (held[0] + 1, held[1])
-        if (
-            _ANSWERED <= verdict.stage < _USED
-        ):  # what victims do with the credentials is answered by AWS itself
+            held.count += 1
+            # Of a log in the order of time, which most are, one look says that the first is still the one to show.
+            if (when <= held.when or verdict is not held.verdict) and (
+                _order(verdict, when, source, position) < held.order
+            ):
+                before = held.weight
+                held.show(verdict, when, source, position, unit, packed(fields))
+                self._weight += held.weight - before
+        if _ANSWERED <= verdict.stage < _USED:  # what victims do with credentials is answered by AWS itself
             known = incident.responders
             names = answerer(fields)
             if known is None:
@@ -280,9 +328,8 @@ class Incidents:
 
     def _shifted(self, key: Key, incident: Incident) -> tuple[Key, Incident]:
         if self._shift:
-            for combo, (count, sighting) in incident.combos.items():
-                moved = sighting._replace(order=(*sighting.order[:5], sighting.order[5] + self._shift))
-                incident.combos[combo] = (count, moved)
+            for sighting in incident.sightings:
+                sighting.position += self._shift
             if self._each:
                 key = (*key[:-1], f"{int(key[-1]) + self._shift:020}")
         return key, incident
@@ -308,6 +355,15 @@ class Incidents:
             ) from error
         self._runs.append(run)
         self.open, self._weight = {}, 0
+
+    def sorted(self) -> Iterator[tuple[Key, Incident]]:
+        """Yield every incident once, the gravest first; in order of key where some were written out."""
+        if self._runs:
+            yield from self.items()
+            return
+        found = dict(self.items())
+        for key in sorted(found, key=lambda key: _gravest_first(key, found[key])):
+            yield key, found[key]
 
     def items(self) -> Iterator[tuple[Key, Incident]]:
         """Yield every incident once; in order of key where some were written out, else as they came."""
@@ -345,11 +401,6 @@ class Incidents:
             "_packed": packed,
         }
 
-    @property
-    def written_out(self) -> bool:
-        """Whether incidents were written to a temporary file, so that they come in order of key."""
-        return bool(self._runs)
-
 
 _KEY = itemgetter(0)  # of `Plain`
 
@@ -371,6 +422,11 @@ def key_of(fields: Mapping[str, Any], suppressed_by: str | None) -> Key:
     """Return what makes events one incident."""
     victim = victim_ip(fields) or victim_mac(fields) or fields.get("src_host") or ""
     return victim, endpoint(fields) or "", suppressed_by or ""
+
+
+def _gravest_first(key: Key, incident: Incident) -> tuple[object, ...]:
+    stage, severity, *_ = min(sighting.order for sighting in incident.sightings)
+    return stage, severity, incident.first, key
 
 
 def _told(fields: Mapping[str, Any]) -> set[tuple[str, str]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import combinations
+from operator import attrgetter
 from typing import Any
 
 from imdswatch import account, address, vendor
@@ -38,9 +39,9 @@ class FindingMaker:
     def make(self, key: Key, incident: Incident) -> Finding:
         """Return what people read of one incident."""
         victim, asked, suppressed = key[:3]
-        sightings = [sighting for _, sighting in incident.combos.values()]
+        sightings = [*incident.sightings]
         if len(sightings) > 1:
-            sightings.sort(key=lambda sighting: sighting.order)
+            sightings.sort(key=attrgetter("order"))
         seen = [sighting.fields for sighting in sightings]
         best = sightings[0]
         verdict = best.verdict
@@ -63,7 +64,7 @@ class FindingMaker:
             request=_request(seen, asked),
             account=whose,
             evidence=tuple(
-                Evidence(s.order[4], f"{s.unit} {s.order[5]}", excerpt(fields))
+                Evidence(s.source, f"{s.unit} {s.position}", excerpt(fields))
                 for s, fields in zip(sightings[:_MAX_EVIDENCE], seen, strict=False)
             ),
             cause=verdict.cause,
@@ -75,13 +76,13 @@ class FindingMaker:
 
     def _counts(self, incident: Incident) -> dict[str, int]:
         counts: dict[int, int] = {}
-        for combo, (count, _) in incident.combos.items():
-            for index in combo:
-                counts[index] = counts.get(index, 0) + count
+        for sighting in incident.sightings:
+            for index in sighting.combo:
+                counts[index] = counts.get(index, 0) + sighting.count
         return {self._rules[index].slug: counts[index] for index in sorted(counts)}
 
     def _techniques(self, incident: Incident) -> tuple[str, ...]:
-        matched = frozenset(index for combo in incident.combos for index in combo)
+        matched = frozenset(index for sighting in incident.sightings for index in sighting.combo)
         known = self._attack.get(matched)
         if known is None:
             known = tuple(

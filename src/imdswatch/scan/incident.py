@@ -101,7 +101,7 @@ def _severity(stage: int, fields: Mapping[str, Any]) -> int:
     return _LOW
 
 
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=1 << 12)
 def _credential_path(path: str) -> bool:
     parts = path.strip("/").split("/")
     if len(parts) < 2 or not (parts[0] == "latest" or parts[0][:1].isdigit()):

@@ -187,13 +187,13 @@ def served_victims(
     for (victim, endpoint, muted, *_), incident in incidents.items():
         if not victim:
             continue
-        sightings = [s for _, s in incident.combos.values() if s.verdict.stage == rank]
+        sightings = [s for s in incident.sightings if s.verdict.stage == rank]
         if not sightings:
             continue
-        first = min(sightings, key=lambda s: s.order[3])
-        since = first.order[3] if first.order[3] != float("inf") else None
+        first = min(sightings, key=lambda s: s.when)
+        since = first.when if first.when != float("inf") else None
         ends = [s.fields["expiration"] for s in sightings if s.fields.get("expiration") is not None]
-        last = max((s.order[3] for s in sightings if s.order[3] != float("inf")), default=None)
+        last = max((s.when for s in sightings if s.when != float("inf")), default=None)
         until = max(ends) if ends else None if last is None else max(last, incident.last) + timespan
         keys = frozenset(text for word, text in incident.told or () if word == KEY_ID)
         spans = out.setdefault(victim, {})

@@ -65,7 +65,7 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 }
 
 
-@lru_cache(maxsize=1 << 15)
+@lru_cache(maxsize=1 << 13)
 def fold(text: str) -> str:
     """Return the text without case.
 

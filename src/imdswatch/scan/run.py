@@ -17,7 +17,7 @@ from typing import Protocol
 from imdswatch.finding import Finding, Skipped, Summary
 from imdswatch.read.partitions import span_of
 from imdswatch.read.sources import Dropped, Ignored, Manifest, Outside, PassedOver, Source, walk
-from imdswatch.scan.aggregate import Incident, Incidents, Key
+from imdswatch.scan.aggregate import Incidents
 from imdswatch.scan.findings import FindingMaker
 from imdswatch.scan.hints import Hints
 from imdswatch.scan.judging import FirstLook, SecondLook, Served, served_victims
@@ -118,8 +118,7 @@ class Scan:
         yield from self._second_looks()
         findings = suppressed = 0
         maker = FindingMaker(self._options.rules, self._options.site)
-        items = self._incidents.items()
-        for key, incident in items if self._incidents.written_out else sorted(items, key=_gravest_first):
+        for key, incident in self._incidents.sorted():
             finding = maker.make(key, incident)
             if finding.suppressed_by is None:
                 findings += 1
@@ -310,9 +309,3 @@ class Scan:
 def _shifted(skipped: Skipped, lines: int) -> Skipped:
     word, _, number = skipped.position.partition(" ")
     return replace(skipped, position=f"line {int(number) + lines}") if word == "line" else skipped
-
-
-def _gravest_first(item: tuple[Key, Incident]) -> tuple[object, ...]:
-    key, incident = item
-    first = min(sighting.order for _, sighting in incident.combos.values())
-    return first[0], first[1], incident.first, key, first[4], first[5]

@@ -164,4 +164,4 @@ class Judgement:
 
 
 def _is_served(incident: Incident) -> bool:
-    return any(sighting.verdict.stage == _SERVED for _, sighting in incident.combos.values())
+    return any(sighting.verdict.stage == _SERVED for sighting in incident.sightings)

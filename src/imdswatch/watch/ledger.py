@@ -146,7 +146,7 @@ class Ledger:
         told_stage, told_count = self._told.get(name) or (
             (held.told_stage, held.told_count) if held is not None else (-1, 0)
         )
-        stage = max(sighting.verdict.stage for _, sighting in whole.combos.values())
+        stage = max(sighting.verdict.stage for sighting in whole.sightings)
         if stage > told_stage and self._tell(self._maker.make(key, whole)):
             told_stage, told_count = stage, whole.count
             self._told[name] = told_stage, told_count

@@ -33,14 +33,14 @@ def freeze(incident: Incident, rules: Sequence[Rule]) -> str:
     """Return the incident as JSON in ASCII."""
     combos = [
         [
-            [rules[index].slug for index in combo],
-            count,
-            [*sighting.order[:3], _time(sighting.order[3]), *sighting.order[4:]],
+            [rules[index].slug for index in sighting.combo],
+            sighting.count,
+            [*sighting.order[:3], _time(sighting.when), *sighting.order[4:]],
             [*sighting.verdict[:3], rules[sighting.verdict.rule].slug, sighting.verdict.cause],
             _safe(sighting.fields),
             sighting.unit,
         ]
-        for combo, (count, sighting) in incident.combos.items()
+        for sighting in incident.sightings
     ]
     first, last = _time(incident.first), _time(incident.last)
     told, responders = sorted(incident.told or ()), sorted(incident.responders or ())
@@ -71,37 +71,28 @@ def thaw(text: str, rules: Sequence[Rule]) -> Incident | None:
         incident.told = frozenset(map(tuple, told)) or None
         for slugs, number, order, verdict, fields, unit in combos:
             combo = tuple(sorted(index_of[slug] for slug in slugs if slug in index_of))
-            if combo:
-                _add(
-                    incident,
-                    combo,
-                    number,
-                    Sighting(*_sighting(order, verdict, fields, combo, index_of), unit),
-                )
+            if combo:  # two combinations are one after a rule that told them apart is gone
+                incident.unite(_sighting(combo, number, order, verdict, fields, unit, index_of))
     except (ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
         raise ValueError(f"no incident: {error}") from error
-    return incident if incident.combos else None
+    return incident if incident.sightings else None
 
 
 def _sighting(
+    combo: tuple[int, ...],
+    count: int,
     order: list[Any],
     verdict: list[Any],
     fields: Mapping[str, Any],
-    combo: tuple[int, ...],
+    unit: str,
     index_of: dict[str, int],
-) -> tuple[Any, Verdict, bytes]:
-    when = math.inf if order[3] is None else order[3]
+) -> Sighting:
+    _, _, _, when, source, position = order
     stage, severity, confidence, slug, cause = verdict
     seen = Verdict(stage, severity, confidence, index_of.get(slug, combo[0]), cause)
-    return (*order[:3], when, *order[4:]), seen, packed(fields)
-
-
-def _add(incident: Incident, combo: tuple[int, ...], count: int, sighting: Sighting) -> None:
-    """Count a combination; two of them are one after a rule that told them apart is gone."""
-    held = incident.combos.get(combo)
-    if held is not None:
-        count, sighting = count + held[0], min(sighting, held[1], key=lambda one: one.order)
-    incident.combos[combo] = count, sighting
+    return Sighting(
+        combo, count, seen, math.inf if when is None else when, source, position, unit, packed(fields)
+    )
 
 
 def _time(value: float) -> float | None:
