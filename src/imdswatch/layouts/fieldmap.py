@@ -1,8 +1,9 @@
 """A schema's field map, compiled into one Python function that makes canonical fields of source fields.
 
 An interpreter over the field map takes 15 µs for a Zeek record, the generated function 2 µs; the prefilter lets
-millions of records through on a busy day. Generated source contains only names made here and literals made by `repr`
-of validated schema texts; log content is never part of it. `FieldMap.source` shows it.
+millions of records through on a busy day. For objects with one set of keys, as one tool writes them, there is a
+shorter one (`convert_for`): most of a field map is other spellings. Generated source contains only names made here
+and literals made by `repr` of validated schema texts; log content is never part of it. `FieldMap.source` shows it.
 
 The pieces of the generated function and the functions it calls are kept in this one file, to be read side by side.
 Order of work inside one field: from (first that gives a value, or glue, or join) → match → map → as → less → or.
@@ -230,19 +231,22 @@ class FieldMap:
     @cached_property
     def convert(self) -> Convert:
         """Return the function (source fields, clock) → canonical fields; it never raises."""
-        source, scope = self._generated
-        exec(compile(source, "<field map>", "exec"), scope)  # see the module docstring for what can be in it
-        made: Convert = scope["convert"]
-        return made
+        return _compiled(*self._generated(None))
+
+    def convert_for(self, keys: frozenset[str]) -> Convert:
+        """Return what gives the same as `convert`, in half the time, for records with exactly these keys.
+
+        It takes a millisecond to make: worth it where such records come by the thousand.
+        """
+        return _compiled(*self._generated(keys))
 
     @property
     def source(self) -> str:
         """The generated Python source, for the curious and for tests."""
-        return self._generated[0]
+        return self._generated(None)[0]
 
-    @cached_property
-    def _generated(self) -> tuple[str, dict[str, Any]]:
-        writer = _Writer(self)
+    def _generated(self, keys: frozenset[str] | None) -> tuple[str, dict[str, Any]]:
+        writer = _Writer(self, keys)
         for field in self.fields:
             writer.field(field, "")
         if any(field.name in ("nat_dst", "nat_dst_port") for field in self.fields):
@@ -252,11 +256,17 @@ class FieldMap:
         return f"def convert(record, clock):\n    {body}\n", writer.scope
 
 
-class _Writer:
-    """Writes the lines of the generated function and collects what they call."""
+def _compiled(source: str, scope: dict[str, Any]) -> Convert:
+    exec(compile(source, "<field map>", "exec"), scope)  # see the module docstring for what can be in it
+    made: Convert = scope["convert"]
+    return made
 
-    def __init__(self, fields: FieldMap) -> None:
-        self.unset, self.nested = fields.unset, fields.nested
+
+class _Writer:
+    """Writes the lines of the generated function and collects what they call; `keys` are a record's, if known."""
+
+    def __init__(self, fields: FieldMap, keys: frozenset[str] | None) -> None:
+        self.unset, self.nested, self._keys = fields.unset, fields.nested, keys
         self.scope: dict[str, Any] = {
             "step": step,
             "less": _less,
@@ -275,26 +285,37 @@ class _Writer:
     def field(self, field: Field, indent: str) -> None:
         """Write the lines that set one canonical field, its alternative included."""
         target = f"out[{field.name!r}]"
+        sources = [source for source in field.sources if self._may_stand(source)]
+        if not sources:
+            if field.otherwise:
+                self.field(field.otherwise, indent)
+            return
         if field.join or field.glue is not None:
-            values = f"({', '.join(self._access(source, indent) for source in field.sources)},)"
-            nothing = f"({'None, ' * len(field.sources)})"
+            values = f"({', '.join(self._access(source, indent) for source in sources)},)"
+            nothing = f"({'None, ' * len(sources)})"
             if field.join:
-                call = self._bind(_joined([field.read(source) for source in field.sources], self.unset))
+                call = self._bind(_joined([field.read(source) for source in sources], self.unset))
             else:
                 call = self._bind(_glued(field.glue or "", field.read(), self.unset))
             lines = [f"v = {values}", f"v = {call}(v, clock) if v != {nothing} else None"]
             self._set(field, lines, target, indent)
         else:
-            for position, source in enumerate(field.sources):
+            for position, source in enumerate(sources):
                 deeper = indent
                 if position:
                     self.lines.append(f"{indent}if v is None:")
                     deeper = indent + "    "
                 value = self._access(source, deeper)
                 self._set(field, [f"v = {value}", *self._conversion(field, source)], target, deeper)
-        if field.otherwise:
+        if field.otherwise and any(map(self._may_stand, field.otherwise.all_sources())):
             self.lines.append(f"{indent}if v is None:")
             self.field(field.otherwise, indent + "    ")
+
+    def _may_stand(self, source: str) -> bool:
+        """Say whether a record can have a value under this path."""
+        if self._keys is None or source in self._keys:
+            return True
+        return self.nested and "." in source and source.partition(".")[0] in self._keys
 
     def _conversion(self, field: Field, source: str) -> list[str]:
         if field.plain and field.convert in _INLINE:
@@ -325,11 +346,15 @@ class _Writer:
 
     def _access(self, source: str, indent: str) -> str:
         """Return the expression of a source value, adding the lines that open the objects on its way."""
+        if self._keys is not None and source in self._keys:
+            return f"record[{source!r}]"
         if not self.nested or "." not in source:
             return f"get({source!r})"
         parent, _, key = source.rpartition(".")
         opened = self._open(parent)
         inner = f"({opened}.get({key!r}) if {opened}.__class__ is dict else step({opened}, {key!r}))"
+        if self._keys is not None:
+            return f"(None if {opened} is None else {inner})"
         return f"(get({source!r}) if {opened} is None else get({source!r}, {inner}))"
 
     def _open(self, path: str) -> str:

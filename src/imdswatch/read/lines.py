@@ -10,6 +10,7 @@ table from sets of JSON keys to the schemas that such an object can belong to, w
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from imdswatch.layouts.delimited import Delimited
@@ -31,6 +32,7 @@ _LONGEST_TEXT = 1 << 16  # a line of text layouts: what a datagram can hold
 # one; web servers and proxies cut URL and headers below it.
 _LONGEST_FORMAT = 1 << 14
 _MOST_KEY_SETS = 4096
+_OFTEN = 500  # objects of one set of keys, after which a function of their own pays for the time it takes to make
 _DEEPEST_ENVELOPE = 4
 _DIRECTIVE = re.compile(r"#[A-Za-z_]+(?:[\t :]|\Z)")
 
@@ -58,7 +60,7 @@ class LineReader:
         self._first_columns = {
             s.recognise.columns[0] for s, _, _, lay in self._headers if lay.header == "first-line"
         }
-        self._by_keys: dict[tuple[str, ...], list[tuple[tuple[Test, ...], Schema, Base]]] = {}
+        self._by_keys: dict[tuple[str, ...], list[_Candidate]] = {}
         self._header: tuple[Schema, int, Base, Delimited, tuple[str, ...]] | None = None
 
     @property
@@ -103,14 +105,17 @@ class LineReader:
         candidates = self._by_keys.get(keys)
         if candidates is None:
             candidates = self._candidates(keys)
-        for tests, schema, base in candidates:
-            for test in tests:
+        for candidate in candidates:
+            for test in candidate.tests:
                 if not test(record):
                     break
             else:
-                fields = base.read({**record, **outer} if outer else record, None, self._clock)
+                if outer:
+                    fields = candidate.base.read({**record, **outer}, None, self._clock)
+                else:
+                    fields = candidate.read(record, self._clock)
                 if isinstance(fields, dict):
-                    return self._record(fields, schema, outer)
+                    return self._record(fields, candidate.schema, outer)
         if depth >= _DEEPEST_ENVELOPE:
             return None
         inner = envelope(record)
@@ -122,13 +127,13 @@ class LineReader:
             return self._object(value, said, depth + 1)
         return self._wrapped(value.rstrip("\r\n"), said, depth + 1)
 
-    def _candidates(self, keys: tuple[str, ...]) -> list[tuple[tuple[Test, ...], Schema, Base]]:
+    def _candidates(self, keys: tuple[str, ...]) -> list[_Candidate]:
         present = frozenset(keys)
-        found: list[tuple[tuple[Test, ...], Schema, Base]] = []
+        found: list[_Candidate] = []
         for schema, base in self._objects:
             tests = schema.recognise.object_tests(present)
             if tests is not None:
-                found.append((tests, schema, base))
+                found.append(_Candidate(tests, schema, base, present))
         if len(self._by_keys) >= _MOST_KEY_SETS:
             self._by_keys.clear()
         if sum(map(len, keys)) < 1 << 14:
@@ -222,6 +227,26 @@ class LineReader:
             if moment is not None:
                 fields["timestamp"] = moment
         return Record(fields, schema.name)
+
+
+class _Candidate:
+    """A schema that objects with one set of keys may belong to, and the function that reads them.
+
+    Where such objects come often, they get a function of their own, which gives the same in half the time.
+    """
+
+    __slots__ = ("_keys", "_left", "base", "read", "schema", "tests")
+
+    def __init__(self, tests: tuple[Test, ...], schema: Schema, base: Base, keys: frozenset[str]) -> None:
+        self.tests, self.schema, self.base, self._keys = tests, schema, base, keys
+        self._left = _OFTEN
+        self.read: Callable[[dict[str, Any], Clock], Any] = self._counted
+
+    def _counted(self, record: dict[str, Any], clock: Clock) -> Any:
+        self._left -= 1
+        if not self._left and not self.base.variants:
+            self.read = self.base.form.fields.convert_for(self._keys)
+        return self.base.read(record, None, clock)
 
 
 def _decoded(line: bytes) -> str:

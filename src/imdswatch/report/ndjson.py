@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, TextIO
 
 import orjson
@@ -120,16 +121,17 @@ def _quick_line(finding: Finding) -> str | None:
     for name in _MAY_BE_UNKNOWN:
         if not document[name]:
             del document[name]
-    if not all(document[name] for name in _NEVER_EMPTY):
+    if not all(_never_empty(document)):
         return None
-    if not all(one.source and one.position and one.excerpt for one in finding.evidence):
-        return None
-    if not all(
-        map(_is_plain, _MAPPINGS, (finding.victim, finding.responder, finding.request, finding.account))
-    ):
-        return None
-    if not all(_is_plain("responder", other) for other in finding.responders):
-        return None
+    for one in finding.evidence:
+        if not (one.source and one.position and one.excerpt):
+            return None
+    for name in _MAPPINGS:
+        if name in document and not _is_plain(name, document[name]):
+            return None
+    for other in finding.responders:
+        if not _is_plain("responder", other):
+            return None
     try:
         line = orjson.dumps(document)
     except TypeError:  # a lone surrogate, a number beyond 64 bits
@@ -137,7 +139,7 @@ def _quick_line(finding: Finding) -> str | None:
     return line.decode("ascii") + "\n" if line.isascii() and b"\x7f" not in line else None
 
 
-_NEVER_EMPTY = (
+_never_empty = itemgetter(
     "rule", "rules", "title", "stage", "severity", "confidence", "evidence", "cause", "attack", "remedy", "fingerprint",
 )  # fmt: skip
 _MAPPINGS = ("victim", "responder", "request", "account")

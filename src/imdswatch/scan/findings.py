@@ -34,7 +34,8 @@ class FindingMaker:
 
     def __init__(self, rules: Sequence[Rule], site: Site) -> None:
         self._rules, self._site = tuple(rules), site
-        self._attack: dict[frozenset[int], tuple[str, ...]] = {}
+        self._slugs = [rule.slug for rule in rules]
+        self._attack: dict[tuple[int, ...], tuple[str, ...]] = {}
 
     def make(self, key: Key, incident: Incident) -> Finding:
         """Return what people read of one incident."""
@@ -46,11 +47,13 @@ class FindingMaker:
         best = sightings[0]
         verdict = best.verdict
         rule = self._rules[verdict.rule]
+        counts = _counts(sightings)
+        matched = tuple(sorted(counts))
         responder, others = _responders(sightings, seen, incident)
         whose = _account(seen, incident, self._site)
         return Finding(
             rule=rule.slug,
-            rules=self._counts(incident),
+            rules={self._slugs[index]: counts[index] for index in matched},
             title=rule.title,
             stage=STAGES[verdict.stage],
             severity=SEVERITIES[verdict.severity],
@@ -64,32 +67,33 @@ class FindingMaker:
             request=_request(seen, asked),
             account=whose,
             evidence=tuple(
-                Evidence(s.source, f"{s.unit} {s.position}", excerpt(fields))
-                for s, fields in zip(sightings[:_MAX_EVIDENCE], seen, strict=False)
+                [
+                    Evidence(s.source, f"{s.unit} {s.position}", excerpt(fields))
+                    for s, fields in zip(sightings[:_MAX_EVIDENCE], seen, strict=False)
+                ]
             ),
             cause=verdict.cause,
-            attack=self._techniques(incident),
+            attack=self._techniques(matched),
             suppressed_by=suppressed or None,
             remedy=remedy(rule, verdict) + (_FORGED_REMEDY if "forged" in whose else ""),
             fingerprint=fingerprint(victim or None, asked or None),
         )
 
-    def _counts(self, incident: Incident) -> dict[str, int]:
-        counts: dict[int, int] = {}
-        for sighting in incident.sightings:
-            for index in sighting.combo:
-                counts[index] = counts.get(index, 0) + sighting.count
-        return {self._rules[index].slug: counts[index] for index in sorted(counts)}
-
-    def _techniques(self, incident: Incident) -> tuple[str, ...]:
-        matched = frozenset(index for sighting in incident.sightings for index in sighting.combo)
+    def _techniques(self, matched: tuple[int, ...]) -> tuple[str, ...]:
         known = self._attack.get(matched)
         if known is None:
-            known = tuple(
-                dict.fromkeys(tag for index in sorted(matched) for tag in self._rules[index].attack)
-            )
+            known = tuple(dict.fromkeys(tag for index in matched for tag in self._rules[index].attack))
             self._attack[matched] = known
         return known
+
+
+def _counts(sightings: Iterable[Sighting]) -> dict[int, int]:
+    """Return how many events each rule matched."""
+    counts: dict[int, int] = {}
+    for sighting in sightings:
+        for index in sighting.combo:
+            counts[index] = counts.get(index, 0) + sighting.count
+    return counts
 
 
 _CAUSE_REMEDY = {
@@ -125,13 +129,16 @@ def _present(**values: Any) -> dict[str, object]:
 
 
 def _victim(victim: str, seen: Sequence[Fields]) -> dict[str, object]:
-    vlans = sorted({vlan for fields in seen for vlan in fields.get("vlan") or ()})
-    mac = next((found for fields in seen if (found := victim_mac(fields))), None)
+    vlans: set[int] = set()
+    mac: str | None = None
+    for fields in seen:
+        vlans.update(fields.get("vlan") or ())
+        mac = mac or victim_mac(fields)
     return _present(
         ip=victim if address.parse(victim) else None,
         mac=mac,
         port=_first([fields for fields in seen if fields.get("src_ip") == victim], "src_port"),
-        vlan=vlans,
+        vlan=sorted(vlans) if vlans else None,
         host=_first(seen, "src_host"),
         process=_first(seen, "process"),
         user_agent=_first(seen, "user_agent"),
@@ -168,14 +175,13 @@ def _responder(names: Names) -> Mapping[str, object]:
 
 
 def _request(seen: Sequence[Fields], asked: str) -> dict[str, object]:
-    shown = next((fields for fields in seen if fields.get("uri_path") or fields.get("method")), None)
-    if shown is None:
-        # Of some requests only the reply was captured.
-        return _present(host=_first(seen, "dns_query") or asked, status=_first(seen, "status"))
-    get = shown.get
-    return _present(
-        method=get("method"), host=get("host") or asked, path=get("uri_path"), status=get("status")
-    )
+    for fields in seen:
+        get = fields.get
+        path, method = get("uri_path"), get("method")
+        if path or method:
+            return _present(method=method, host=get("host") or asked, path=path, status=get("status"))
+    # Of some requests only the reply was captured.
+    return _present(host=_first(seen, "dns_query") or asked, status=_first(seen, "status"))
 
 
 _WHOSE = frozenset({"access_key_id", "signing_key_id", "role", "account_id"})
@@ -190,7 +196,7 @@ _FORGED_REMEDY = (
 
 
 def _account(seen: Sequence[Fields], incident: Incident, site: Site) -> dict[str, object]:
-    if incident.told is None and all(_WHOSE.isdisjoint(fields) for fields in seen):
+    if incident.told is None and all(map(_WHOSE.isdisjoint, seen)):
         return _NOTHING
     key_id = _first(seen, "access_key_id") or _first(seen, "signing_key_id")
     role = _first(seen, "role")
@@ -239,29 +245,29 @@ def excerpt(fields: Mapping[str, Any]) -> str:
     payload = get("payload")
     if payload is not None:
         return redact(payload)[:_EXCERPT]
-    parts: list[str] = [f"{get('src_ip') or '?'} -> {get('dst_ip') or get('host') or '?'}"]
-    if get("arp_opcode"):
-        parts = [f"ARP {get('arp_opcode')}: {get('src_ip') or '?'} is at {get('src_mac') or '?'}"]
-    if get("offered_route"):
-        parts = [
-            f"route offered for {', '.join(get('offered_route') or ())} by {get('src_ip') or get('src_mac') or '?'}"
-        ]
-    if get("dns_query"):
-        parts.append(f"DNS {get('dns_query')}")
-    if get("tls_sni"):
-        parts.append(f"TLS {get('tls_sni')}")
-    if get("signing_key_id"):
-        parts.append(f"signed with {get('signing_key_id')}")
-    if get("method") or get("url"):
-        parts.append(f"{get('method') or ''} {get('url') or ''}".strip())
-    if get("status") is not None:
-        parts.append(f"status {get('status')}")
-    elif get("answered") is not None:
-        parts.append("answered" if get("answered") else "no answer")
-    if get("nat_dst"):
-        parts.append(f"translated to {get('nat_dst')}")
-    if get("process_origin"):
-        parts.append(f"by {get('process')}, {get('process_origin')}")
-    if get("user_agent"):
-        parts.append(f"({get('user_agent')})")
+    source, asked = get("src_ip") or "?", get("dst_ip") or get("host") or "?"
+    parts = [f"{source} -> {asked}"]
+    if opcode := get("arp_opcode"):
+        parts = [f"ARP {opcode}: {source} is at {get('src_mac') or '?'}"]
+    if routes := get("offered_route"):
+        parts = [f"route offered for {', '.join(routes)} by {get('src_ip') or get('src_mac') or '?'}"]
+    if query := get("dns_query"):
+        parts.append(f"DNS {query}")
+    if name := get("tls_sni"):
+        parts.append(f"TLS {name}")
+    if key := get("signing_key_id"):
+        parts.append(f"signed with {key}")
+    method, url = get("method") or "", get("url") or ""
+    if method or url:
+        parts.append(f"{method} {url}".strip())
+    if (status := get("status")) is not None:
+        parts.append(f"status {status}")
+    elif (answered := get("answered")) is not None:
+        parts.append("answered" if answered else "no answer")
+    if nat := get("nat_dst"):
+        parts.append(f"translated to {nat}")
+    if origin := get("process_origin"):
+        parts.append(f"by {get('process')}, {origin}")
+    if agent := get("user_agent"):
+        parts.append(f"({agent})")
     return redact(" ".join(parts))[:_EXCERPT]
