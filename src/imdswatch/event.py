@@ -122,10 +122,12 @@ def complete(fields: dict[str, Any]) -> dict[str, Any]:
     Never replaces what the source said, except that a query inside `uri_path` moves to `uri_query`, an absolute URL in
     `uri_path` (as proxies send it) becomes `url`, and a MAC address of zeros, which names nobody, is left out.
     """
-    for name in ("src_mac", "dst_mac"):
-        if fields.get(name) == _NO_CARD:
-            del fields[name]
-    path, url = fields.get("uri_path"), fields.get("url")
+    get = fields.get
+    if get("src_mac") == _NO_CARD:
+        del fields["src_mac"]
+    if get("dst_mac") == _NO_CARD:
+        del fields["dst_mac"]
+    path, url = get("uri_path"), get("url")
     if path is not None and not path.startswith("/") and "://" in path:
         url = fields.setdefault("url", path)
         del fields["uri_path"]

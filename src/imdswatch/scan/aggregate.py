@@ -22,7 +22,7 @@ from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain, groupby, islice
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import IO, Any, TypeVar
 
 from imdswatch import address
@@ -403,6 +403,7 @@ class Incidents:
 
 
 _KEY = itemgetter(0)  # of `Plain`
+_ORDER = attrgetter("order")
 
 
 def _chunks(items: Iterable[tuple[Key, Incident]]) -> Iterator[bytes]:
@@ -425,8 +426,8 @@ def key_of(fields: Mapping[str, Any], suppressed_by: str | None) -> Key:
 
 
 def _gravest_first(key: Key, incident: Incident) -> tuple[object, ...]:
-    stage, severity, *_ = min(sighting.order for sighting in incident.sightings)
-    return stage, severity, incident.first, key
+    first = min(map(_ORDER, incident.sightings))
+    return first[0], first[1], incident.first, key
 
 
 def _told(fields: Mapping[str, Any]) -> set[tuple[str, str]]:

@@ -46,22 +46,22 @@ class Verdicts:
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = tuple(rules)
-        self._known: dict[tuple[int, ...], tuple[int, int, bool]] = {}
+        self._known: dict[tuple[int, ...], tuple[int, int, bool, bool]] = {}
 
     def of(self, matched: tuple[int, ...], fields: Mapping[str, Any]) -> Verdict:
         """Return the verdict on a completed event that these rules (indices, none suppressed) match."""
         rules = self._rules
-        stage, rule, depends = self._known.get(matched) or self._highest(matched)
+        stage, rule, depends, alone = self._known.get(matched) or self._highest(matched)
         if depends and not shows_request(fields):
             rest = tuple(index for index in matched if rules[index].slug not in BULLETIN)
-            stage, rule, _ = self._highest(rest) if rest else (_ATTEMPTED, rule, False)
-        alone = all(rules[index].slug in BULLETIN for index in matched)
+            stage, rule, _, _ = self._highest(rest) if rest else (_ATTEMPTED, rule, False, True)
         confidence = _confidence(stage, alone, fields)
         return _verdict(stage, _severity(stage, fields), confidence, rule, _cause(stage, fields))
 
-    def _highest(self, matched: tuple[int, ...]) -> tuple[int, int, bool]:
+    def _highest(self, matched: tuple[int, ...]) -> tuple[int, int, bool, bool]:
         """Return the highest stage, the rule that gives it, and whether that hangs on the event showing a request.
 
+        Also whether the bulletin's rule matched alone.
         Of several rules of one stage the most telling gives the finding its name, never the bulletin's if another can.
         """
         rules = self._rules
@@ -70,7 +70,8 @@ class Verdicts:
             rank = STAGE_RANK[rules[index].stage]
             if rank > stage or (rank == stage and _telling(rules[index]) > _telling(rules[rule])):
                 stage, rule = rank, index
-        found = stage, rule, stage == _REQUESTED and rules[rule].slug in BULLETIN
+        alone = all(rules[index].slug in BULLETIN for index in matched)
+        found = stage, rule, stage == _REQUESTED and rules[rule].slug in BULLETIN, alone
         self._known[matched] = found
         return found
 

@@ -39,7 +39,7 @@ class FirstLook:
     """Judges events by every rule that needs one event only."""
 
     def __init__(self, rules: Sequence[Rule], site: Site, window: Window) -> None:
-        self.rules, self._site = tuple(rules), site
+        self.rules, self._site, self._mutes_nothing = tuple(rules), site, site.mutes_nothing
         self._verdicts = Verdicts(rules)
         self._window = None if window.since is None and window.until is None else window
         used = [index for index, rule in enumerate(self.rules) if self._usable(rule)]
@@ -66,9 +66,9 @@ class FirstLook:
             return 0
         if self._window is not None and fields.get("timestamp") not in self._window:
             return 0
-        combo = tuple(matched if self._all else [self._indices[i] for i in matched])
+        combo = tuple(matched) if self._all else tuple([self._indices[i] for i in matched])
         combo = self._combos.setdefault(combo, combo)
-        if self._site.mutes_nothing:
+        if self._mutes_nothing:
             verdict = self._verdicts.of(combo, fields)
             incidents.add(key_of(fields, None), combo, verdict, fields, source, unit, position)
             return len(combo)

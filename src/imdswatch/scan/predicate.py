@@ -85,9 +85,15 @@ def compile_rules(rules: Sequence[Rule], site_values: Mapping[str, Sequence[str]
 def compile_conditions(conditions: Sequence[Node], site_values: Mapping[str, Sequence[str]]) -> Judge:
     """Return the function that judges one event by all conditions at once; pure, no I/O, never raises on an event."""
     program = _Program(site_values)
-    rows = [
+    rows = "\n".join(
         f"    if {program.expression(node)}: out.append({index})" for index, node in enumerate(conditions)
-    ]
+    )
+    shared: list[str] = []
+    for name, (remembered, plain) in program.calls.items():
+        if rows.count(remembered) > 1:
+            shared.append(name)
+        else:  # nobody asks twice
+            rows = rows.replace(remembered, f"({plain})")
     source = "\n".join(
         [
             "def judge(fields):",
@@ -97,13 +103,9 @@ def compile_conditions(conditions: Sequence[Node], site_values: Mapping[str, Seq
                 f"    n_{name} = None if f_{name} is None else normal_path(f_{name})"
                 for name in sorted(program.paths)
             ),
-            *(
-                [f"    {' = '.join(f'm{n}' for n in range(len(program.memo)))} = None"]
-                if program.memo
-                else []
-            ),
+            *([f"    {' = '.join(shared)} = None"] if shared else []),
             "    out = []",
-            *rows,
+            rows,
             "    return out",
         ]
     )
@@ -120,6 +122,9 @@ class _Program:
         self.paths: set[str] = set()  # of those, the ones of which the normal form is asked for
         self.bound: dict[str, Any] = {}
         self.memo: dict[Match | tuple[Match, ...], int] = {}
+        self.calls: dict[
+            str, tuple[str, str]
+        ] = {}  # of a test: its source where it is remembered, and where not
 
     def expression(self, node: Node) -> str:
         match node:
@@ -153,14 +158,19 @@ class _Program:
         else:
             check = any_text_check(kind, tests)
         self.bound[f"c{slot}"] = any_check(check) if FIELDS[name].many else check
-        return f"(m{slot} if m{slot} is not None else (m{slot} := {local} is not None and c{slot}({local})))"
+        return self._remembered(slot, f"{local} is not None and c{slot}({local})")
 
     def _memoised(self, match: Match) -> str:
         plain = self._plain(match)
         if plain is not None:
             return plain
         slot = self.memo.setdefault(match, len(self.memo))
-        return f"(m{slot} if m{slot} is not None else (m{slot} := {self._call(match, slot)}))"
+        return self._remembered(slot, self._call(match, slot))
+
+    def _remembered(self, slot: int, call: str) -> str:
+        source = f"(m{slot} if m{slot} is not None else (m{slot} := {call}))"
+        self.calls[f"m{slot}"] = source, call
+        return source
 
     def _plain(self, match: Match) -> str | None:
         """Return source for tests so cheap that remembering them would cost more."""
@@ -267,6 +277,10 @@ def folded_check(tests: Sequence[Text]) -> Callable[[str], bool]:
     if not (ends or inside or rest):
         return lambda text: text in exact or text.startswith(head)
     others = re.compile("|".join(rest), re.DOTALL).fullmatch
+    if not (ends or inside):  # the paths of the service, below trees that a date names
+        return lambda text: (
+            text in exact or text.startswith(head) or (text.startswith(lead) and others(text) is not None)
+        )
 
     def holds(text: str) -> bool:
         if text in exact or text.startswith(head) or text.endswith(tail):
