@@ -19,7 +19,7 @@ def moment(seconds: float | None) -> datetime | None:
 def iso(seconds: float | None) -> str | None:
     """Return ISO 8601 with microseconds and Z (`2026-11-22T01:00:00.000000Z`), or None as `moment` does."""
     at = moment(seconds)
-    return None if at is None else at.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+    return None if at is None else f"{at.isoformat('T', 'microseconds')[:-6]}Z"  # without +00:00
 
 
 def now() -> float:

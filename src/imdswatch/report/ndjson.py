@@ -18,7 +18,7 @@ from typing import Any, TextIO
 
 import orjson
 
-from imdswatch.finding import Evidence, Finding, Skipped, Summary
+from imdswatch.finding import Finding, Skipped, Summary
 from imdswatch.report import clock, escape
 from imdswatch.report.statement import Statement
 from imdswatch.verdict import Reason, Verdict
@@ -96,7 +96,10 @@ def _values(finding: Finding) -> dict[str, Any]:
         "responders": finding.responders,
         "request": finding.request,
         "account": finding.account,
-        "evidence": [_evidence(evidence) for evidence in finding.evidence],
+        "evidence": [
+            {"source": one.source, "position": one.position, "excerpt": one.excerpt}
+            for one in finding.evidence
+        ],
         "cause": finding.cause,
         "attack": finding.attack,
         "suppressed_by": finding.suppressed_by,
@@ -230,10 +233,6 @@ def summary_document(summary: Summary) -> dict[str, object]:
 
 def _reason(reason: Reason) -> dict[str, object]:
     return {"slug": reason.slug, "speaks_for": reason.speaks_for, "text": reason.text}
-
-
-def _evidence(evidence: Evidence) -> dict[str, object]:
-    return {"source": evidence.source, "position": evidence.position, "excerpt": evidence.excerpt}
 
 
 def _ordered(name: str, values: Mapping[str, object]) -> dict[str, object]:

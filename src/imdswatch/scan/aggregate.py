@@ -51,7 +51,6 @@ _KEPT = (
     "dns_query", "payload", "answered", "arp_opcode", "nd_target", "offered_route", "tls_sni", "dst_port", "expiration",
     "gateway", "signing_key_id", "account_claim", "client", "process_origin",
 )  # fmt: skip
-_URL = _KEPT.index("url")
 
 Key = tuple[str, ...]
 """Victim, endpoint, name of the suppression, empty text for unknown or none; with `each` also source and position."""
@@ -90,9 +89,9 @@ class Sighting:
     @property
     def fields(self) -> dict[str, Any]:
         """The canonical fields that a finding shows."""
-        values = zip(_KEPT, marshal.loads(self.kept), strict=True)
-        found = {name: value for name, value in values if value is not None}
-        if "url" not in found and "uri_path" in found:
+        names, *values = marshal.loads(self.kept)
+        found = dict(zip(_names(names), values, strict=True))
+        if found.get("url", "") is None:
             found["url"] = url_of(found)
         return found
 
@@ -122,10 +121,23 @@ def _order(verdict: Verdict, when: float, source: str, position: int) -> Order:
 
 def packed(fields: Mapping[str, Any]) -> bytes:
     """Return what is kept of an event's fields: those that a finding shows, and no URL that they make again."""
-    values = [*map(fields.get, _KEPT)]
-    if "uri_path" in fields and values[_URL] == url_of(fields):
-        values[_URL] = None
-    return marshal.dumps(tuple(values), _PACKING)
+    bits, names = _kept_of(tuple(fields))
+    values = [bits, *map(fields.__getitem__, names)]
+    if "uri_path" in fields and fields.get("url") == url_of(fields):
+        values[1 + names.index("url")] = None
+    return marshal.dumps(values, _PACKING)
+
+
+@lru_cache(maxsize=1 << 10)
+def _kept_of(names: tuple[str, ...]) -> tuple[int, tuple[str, ...]]:
+    """Return which of an event's fields are kept, as bits and by name; events of one log mostly have the same."""
+    bits = sum(1 << number for number, name in enumerate(_KEPT) if name in names)
+    return bits, _names(bits)
+
+
+@lru_cache(maxsize=1 << 10)
+def _names(bits: int) -> tuple[str, ...]:
+    return tuple(name for number, name in enumerate(_KEPT) if bits >> number & 1)
 
 
 Plain = tuple[Any, ...]

@@ -134,8 +134,8 @@ def _victim(victim: str, seen: Sequence[Fields]) -> dict[str, object]:
     for fields in seen:
         vlans.update(fields.get("vlan") or ())
         mac = mac or victim_mac(fields)
-    return _present(
-        ip=victim if address.parse(victim) else None,
+    own: dict[str, object] = {"ip": victim} if address.parse(victim) else {}  # no address is a secret
+    return own | _present(
         mac=mac,
         port=_first([fields for fields in seen if fields.get("src_ip") == victim], "src_port"),
         vlan=sorted(vlans) if vlans else None,

@@ -19,6 +19,7 @@ Longer than most: every kind of test on every kind of field is compiled here and
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -58,10 +59,10 @@ _DECIMAL = re.compile(
     r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 )  # float() reads `1_0` and `inf`
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
-    "<": lambda a, b: a < b,
-    "<=": lambda a, b: a <= b,
-    ">": lambda a, b: a > b,
-    ">=": lambda a, b: a >= b,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
 }
 
 
@@ -380,7 +381,7 @@ def value_check(kind: Kind, test: Test) -> Check:
             compare = _COMPARE[op]
 
             def holds(value: Any) -> bool:
-                found = _as_number(value)
+                found = value if value.__class__ is int else _as_number(value)
                 return found is not None and compare(found, bound)
 
             return holds
