@@ -2,7 +2,7 @@
 
 An interpreter over the field map takes 15 µs for a Zeek record, the generated function 2 µs; the prefilter lets
 millions of records through on a busy day. For objects with one set of keys, as one tool writes them, there is a
-shorter one (`convert_for`): most of a field map is other spellings. Generated source contains only names made here
+shorter one (`convert_for`): half of a field map is other spellings. Generated source contains only names made here
 and literals made by `repr` of validated schema texts; log content is never part of it. `FieldMap.source` shows it.
 
 The pieces of the generated function and the functions it calls are kept in this one file, to be read side by side.
@@ -29,6 +29,7 @@ UNSET = frozenset({"", "-", "(empty)"})
 """What tools write for "nothing": Zeek and W3C `-`, Zeek's `(empty)` set."""
 
 Convert = Callable[[Mapping[str, Any], Clock], dict[str, Any]]
+Search = Callable[[str], re.Match[str] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,26 @@ class Field:
             self.join or self.glue is not None or self.match or self.map or self.formats or self.less_of
         )
 
+    @property
+    def part(self) -> tuple[Search, int] | None:
+        """If a part of one text is all there is to it, as the path of a web request: its search, and its group."""
+        if (
+            self.match is None
+            or self.map
+            or self.formats
+            or self.less_of
+            or self.join
+            or self.glue is not None
+        ):
+            return None
+        if (
+            FIELDS[self.name].many
+            or conversions.reader(self.name, self.convert, "") is not conversions.to_text
+        ):
+            return None
+        compiled = re.compile(self.match)
+        return anchored(compiled), compiled.groupindex["v"]
+
     def all_sources(self) -> tuple[str, ...]:
         """Return every source field that can have a say in this field, alternatives included."""
         more = self.otherwise.all_sources() if self.otherwise else ()
@@ -69,10 +90,9 @@ class Field:
         if self.map:
             inner = _mapped(self.map, inner)
         if self.match:
-            plain = inner is conversions.to_text and not FIELDS[self.name].many
             inner = _matched(self.match, inner)
-            if plain:
-                return _part(self.match, _each(inner, many=False))
+            if self.part is not None:
+                return _part(*self.part, _each(inner, many=False))
         return _each(inner, FIELDS[self.name].many)
 
 
@@ -109,10 +129,8 @@ def _matched(pattern: str, inner: conversions.Reader) -> conversions.Reader:
     return read
 
 
-def _part(pattern: str, other: conversions.Reader) -> conversions.Reader:
+def _part(search: Search, group: int, other: conversions.Reader) -> conversions.Reader:
     """Read a part of a text, as `other` does, in half the time: the path of every web request is read so."""
-    compiled = re.compile(pattern)
-    search, group = anchored(compiled), compiled.groupindex["v"]
 
     def read(value: Any, clock: Clock) -> Any:
         if value.__class__ is not str:
@@ -206,13 +224,14 @@ def lookup(record: Mapping[str, Any], path: str) -> Any:
 
 
 _INLINE = {
-    # The commonest conversions, spelled out to spare a call; what the test does not cover goes to the function.
-    "text": ("v.__class__ is str", "v if v not in UNSET else None"),
-    "upper": ("v.__class__ is str", "v.upper() if v not in UNSET else None"),
-    "lower": ("v.__class__ is str", "v.lower() if v not in UNSET else None"),
-    "time": ("v.__class__ is float and 1e8 < v < 1e11", "v"),
-    "int": ("v.__class__ is int and -1 < v < 9999999999999999999", "v"),
-    "address": (f"v.__class__ is str and len(v) < {conversions.LONGEST_ADDRESS}", "parse_address(v)"),
+    # The commonest conversions, spelled out to spare a call: a test, what must hold too for there to be a value, and
+    # the value. What the test does not cover goes to the function.
+    "text": ("v.__class__ is str", "v not in UNSET", "v"),
+    "upper": ("v.__class__ is str", "v not in UNSET", "v.upper()"),
+    "lower": ("v.__class__ is str", "v not in UNSET", "v.lower()"),
+    "time": ("v.__class__ is float and 1e8 < v < 1e11", "", "v"),
+    "int": ("v.__class__ is int and -1 < v < 9999999999999999999", "", "v"),
+    "address": (f"v.__class__ is str and len(v) < {conversions.LONGEST_ADDRESS}", "", "parse_address(v)"),
 }
 
 
@@ -234,7 +253,7 @@ class FieldMap:
         return _compiled(*self._generated(None))
 
     def convert_for(self, keys: frozenset[str]) -> Convert:
-        """Return what gives the same as `convert`, in half the time, for records with exactly these keys.
+        """Return what gives the same as `convert`, in three quarters of the time, for records with these keys.
 
         It takes a millisecond to make: worth it where such records come by the thousand.
         """
@@ -300,6 +319,12 @@ class _Writer:
             lines = [f"v = {values}", f"v = {call}(v, clock) if v != {nothing} else None"]
             self._set(field, lines, target, indent)
         else:
+            if (
+                len(sources) == 1
+                and field.otherwise is None
+                and self._short(field, sources[0], target, indent)
+            ):
+                return
             for position, source in enumerate(sources):
                 deeper = indent
                 if position:
@@ -317,11 +342,33 @@ class _Writer:
             return True
         return self.nested and "." in source and source.partition(".")[0] in self._keys
 
+    def _short(self, field: Field, source: str, target: str, indent: str) -> bool:
+        """Write the lines of a field that has one source and nothing else to try; say whether there are any."""
+        part = field.part
+        if part is not None and self._keys is not None:
+            search, group = self._bind(part[0]), part[1]
+            lines = [
+                "if v.__class__ is str:",
+                f"    found = {search}(v) if v not in UNSET else None",
+                f"    if found is not None and (v := found[{group}]): {target} = v",
+            ]
+        elif (
+            self._keys is not None and field.plain and field.convert in _INLINE and field.convert != "address"
+        ):
+            test, too, value = _INLINE[field.convert]
+            lines = [f"if {test}:", f"    {f'if {too}: ' if too else ''}{target} = {value}"]
+        else:
+            return False
+        call = self._unless_unset(field, f"{self._bind(field.read(source))}(v, clock)")
+        lines += ["elif v is not None:", f"    v = {call}", f"    if v is not None: {target} = v"]
+        self.lines += [f"{indent}{line}" for line in [f"v = {self._access(source, indent)}", *lines]]
+        return True
+
     def _conversion(self, field: Field, source: str) -> list[str]:
         if field.plain and field.convert in _INLINE:
-            test, value = _INLINE[field.convert]
+            test, too, value = _INLINE[field.convert]
             call = f"{self._bind(field.read(source))}(v, clock)"
-            if field.convert == "address" and self._marks_read_as("address"):
+            if too or (field.convert == "address" and self._marks_read_as("address")):
                 value = f"{value} if v not in UNSET else None"
             return [f"if v is not None: v = ({value}) if {test} else {self._unless_unset(field, call)}"]
         call = f"{self._bind(field.read(source))}(v, clock)"

@@ -164,15 +164,15 @@ class Incident:
     def sightings(self) -> Collection[Sighting]:
         """The most telling event of each combination of rules that matched, as they came."""
         seen = self._seen
-        return seen if seen.__class__ is tuple else seen.values()  # type: ignore[union-attr,return-value]
+        return seen.values() if isinstance(seen, dict) else seen
 
     def sighting(self, combo: tuple[int, ...]) -> Sighting | None:
         """Return the most telling event of one combination of rules."""
         seen = self._seen
-        if seen.__class__ is dict:
+        if isinstance(seen, dict):
             return seen.get(combo)
         for one in seen:
-            if one.combo == combo:  # type: ignore[union-attr]
+            if one.combo == combo:
                 return one
         return None
 

@@ -198,6 +198,12 @@ class _Program:
                 key = f"v{len(self.bound)}"
                 self.bound[key] = address.parse(literal) or fold(literal)
                 return f"({local} == {key})"
+        if isinstance(test, Compare) and not many and FIELDS[name].kind is Kind.INT:
+            self.used.add(name)
+            key, check = f"v{len(self.bound)}", f"v{len(self.bound) + 1}"
+            self.bound[key], self.bound[check] = test.value, value_check(Kind.INT, test)
+            other = f"{local} is not None and {check}({local})"
+            return f"({local} {test.op} {key} if {local}.__class__ is int else {other})"
         return None
 
     def _call(self, match: Match, slot: int) -> str:
@@ -381,7 +387,7 @@ def value_check(kind: Kind, test: Test) -> Check:
             compare = _COMPARE[op]
 
             def holds(value: Any) -> bool:
-                found = value if value.__class__ is int else _as_number(value)
+                found = _as_number(value)
                 return found is not None and compare(found, bound)
 
             return holds
