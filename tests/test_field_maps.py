@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from imdswatch.layouts.required import anchored, examples, required_literal
 from imdswatch.layouts.result import Malformed
 from imdswatch.layouts.times import Clock, format_reader, to_time
 from imdswatch.read.unwrap import envelope, objects, syslog
+from imdswatch.schema import load_schemas
 
 CLOCK = Clock(UTC, datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp())
 THEN = 1795309323.0  # 22 November 2026, 01:02:03 UTC
@@ -290,3 +293,20 @@ def test_year_is_the_latest_not_after_the_file() -> None:
         to_time("Mar  1 00:00:01", Clock(UTC, latest))
         == datetime(2025, 3, 1, 0, 0, 1, tzinfo=UTC).timestamp()
     )
+
+
+_SAMPLES = Path(__file__).parent / "schemas"
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in _SAMPLES.iterdir() if path.is_dir()))
+def test_what_reads_objects_with_known_keys_reads_them_the_same(name: str) -> None:
+    forms = [form for base in load_schemas()[name].bases for form in base.forms]
+    for path in sorted((_SAMPLES / name).glob("*.log")) + sorted((_SAMPLES / name).glob("*.json")):
+        for line in path.read_bytes().splitlines()[:5]:
+            record = parse_json(line)
+            if not isinstance(record, dict):
+                continue
+            nothing, text, number = (dict.fromkeys(record, value) for value in (None, "-", 7))
+            for form, other in product(forms, (record, nothing, text, number, {**record, "id": record})):
+                read = form.fields.convert_for(frozenset(other))
+                assert read(other, CLOCK) == form.fields.convert(other, CLOCK)

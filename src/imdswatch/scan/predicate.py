@@ -58,12 +58,7 @@ _NUMERIC = (Kind.INT, Kind.FLOAT)
 _DECIMAL = re.compile(
     r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 )  # float() reads `1_0` and `inf`
-_COMPARE: dict[str, Callable[[float, float], bool]] = {
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
+_COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 
 
 @lru_cache(maxsize=1 << 13)
@@ -89,11 +84,9 @@ def compile_conditions(conditions: Sequence[Node], site_values: Mapping[str, Seq
     rows = "\n".join(
         f"    if {program.expression(node)}: out.append({index})" for index, node in enumerate(conditions)
     )
-    shared: list[str] = []
+    shared = [name for name, (remembered, _) in program.calls.items() if rows.count(remembered) > 1]
     for name, (remembered, plain) in program.calls.items():
-        if rows.count(remembered) > 1:
-            shared.append(name)
-        else:  # nobody asks twice
+        if name not in shared:  # nobody asks twice
             rows = rows.replace(remembered, f"({plain})")
     source = "\n".join(
         [
@@ -388,7 +381,7 @@ def value_check(kind: Kind, test: Test) -> Check:
 
             def holds(value: Any) -> bool:
                 found = _as_number(value)
-                return found is not None and compare(found, bound)
+                return found is not None and bool(compare(found, bound))
 
             return holds
         case Bool(flag):
