@@ -77,7 +77,7 @@ def hundred(scan: Scan, lines: Path, out: Path) -> Iterator[Row]:
         one, many = best_of({"one": scan(path)})["one"], _run(scan(folder))
         growth = many.cpu / 100 / one.cpu
         what = f"CPU for each GB, 100 times {path.name} ({100 * lines.stat().st_size / GB:.0f} GB of lines)"
-        told, against = f"{many.cpu:.1f} s CPU", f"one: {_cpu(one)}"
+        told, against = _cpu(many), f"one: {_cpu(one)}"
         yield Row(what, told, against, f"{growth:.2f}x", "at most 1.2x", growth <= 1.2)
         told, ratio = f"{many.memory // MB} MB", many.memory / one.memory
         against = f"one: {one.memory // MB} MB"
@@ -180,7 +180,7 @@ def _run(command: Command) -> Cost:
 
 
 def _cpu(spent: Cost) -> str:
-    return f"{spent.cpu:.2f} s CPU"
+    return f"{spent.cpu:.2f} s CPU, {spent.wall:.2f} s wall"
 
 
 def _ratio(what: str, ours: str, label: str, theirs: Cost, mine: Cost, bar: float | None) -> Row:

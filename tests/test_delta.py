@@ -141,3 +141,22 @@ def test_a_file_that_is_not_there_is_told(table: Path) -> None:
     assert [(one.source, one.reason) for one in found if isinstance(one, Skipped)] == [
         (str(table / SAID["files"][1]), "is a file of a Delta table, and not there")
     ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["v3.metadata.json", "00002-9441e604-b3c2-498a-a45a-6320e8ab9006.metadata.json", "v1.gz.metadata.json"],
+)
+def test_an_iceberg_table_is_read_whole_and_that_is_told(name: str, table: Path) -> None:
+    """Names of the Iceberg table spec; what no list says any more is read, and one line says that it may be."""
+    shutil.rmtree(table / "_delta_log")
+    (table / "metadata").mkdir()
+    (table / "metadata" / "notes.json").write_text("{}")
+    before = [one for one in scanned(table.parent)[0] if isinstance(one, Skipped)]
+    (table / "metadata" / name).write_bytes(b"{}\n")
+    found, _ = scanned(table.parent)
+    assert not before
+    (told,) = [one for one in found if isinstance(one, Skipped)]
+    assert told.source == str(table / "metadata")
+    assert told.reason.startswith("is of an Iceberg table, whose lists are not followed: all its data files")
+    assert len({one.victim["ip"] for one in found if isinstance(one, Finding)}) > len(SAID["victims"])

@@ -9,6 +9,7 @@ file system. Memory grows with the size of one folder listing per level, never w
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,10 @@ _NULL_DEVICE = os.makedev(
 
 LOG_OF_DELTA = "_delta_log"
 """A folder of this name makes the one around it a Delta table; what it repeats of columns are no events."""
+
+_LISTS_OF_ICEBERG = "metadata"
+_VERSION_OF_ICEBERG = re.compile(r"(?:v\d+|\d+-.+?)(?:\.gz)?\.metadata\.json(?:\.gz)?")
+"""Iceberg table spec, File System Tables and Metastore Tables: how the metadata of a version is named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +207,7 @@ class _Tables:
             self._around.append((folder, manifest))
             return manifest.skipped
         self._around.append(self._around[-1] if self._around else None)
-        return ()
+        return _iceberg(folder)
 
     def left(self) -> None:
         """Note that the folder has been walked."""
@@ -212,6 +217,20 @@ class _Tables:
         """Say whether a file of the folder is none of the table around it."""
         around = self._around[-1]
         return around is not None and around[1].dropped(os.path.relpath(path, around[0]))
+
+
+def _iceberg(folder: str) -> tuple[Skipped, ...]:
+    """Tell of an Iceberg table: which files are its newest snapshot stands in Avro, which is not read."""
+    lists = os.path.join(folder, _LISTS_OF_ICEBERG)
+    try:
+        with os.scandir(lists) as found:
+            named = any(_VERSION_OF_ICEBERG.fullmatch(entry.name) for entry in found)
+    except OSError:
+        return ()  # there is none, or the walk tells why it cannot be listed
+    reason = (
+        "is of an Iceberg table, whose lists are not followed: all its data files are read, deleted rows too"
+    )
+    return (Skipped(display(lists), "", reason),) if named else ()
 
 
 def _why_entry(path: str, error: OSError) -> str:
