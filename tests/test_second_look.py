@@ -77,6 +77,25 @@ def test_use_belongs_to_what_was_served_last(tmp_path: Path) -> None:
     assert stages == {"fd00:ec2::254": "credentials-used", "169.254.169.254": "credentials-served"}
 
 
+@pytest.mark.parametrize(
+    ("result", "hierarchy", "stage"),
+    [
+        ("TCP_TUNNEL/200 5120", "HIER_DIRECT/198.51.100.7", "credentials-used"),
+        ("TCP_DENIED/403 3900", "HIER_NONE/-", "credentials-served"),
+        ("TCP_DENIED/407 3900", "HIER_NONE/-", "credentials-served"),
+    ],
+)
+def test_what_a_proxy_turns_away_was_not_used(
+    result: str, hierarchy: str, stage: str, tmp_path: Path
+) -> None:
+    _write(tmp_path / "http.log", _served(1e9, "10.0.0.5"))
+    line = (
+        f"1000000060.000     60 10.0.0.5 {result} CONNECT sts.eu-west-1.amazonaws.com:443 - {hierarchy} -\n"
+    )
+    (tmp_path / "squid.log").write_text(line)
+    assert _scan(tmp_path)[0].stage == stage
+
+
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_victims_that_were_written_out_are_looked_at_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int

@@ -144,7 +144,7 @@ class SecondLook:
         spans, shown = self._served.get(victim or ""), fields
         if "signing_key_id" in fields:
             spans, shown = self._signed(fields, victim or "", spans)
-        if not spans or not self._judge(shown):
+        if not spans or _turned_away(shown) or not self._judge(shown):
             return 0
         when = fields.get("timestamp")
         served = next((span for span in spans if span.covers(when)), None)
@@ -171,6 +171,16 @@ class SecondLook:
         if own is None or any(span.keys for span in own):
             return None, fields
         return own, {name: value for name, value in fields.items() if name != "signing_key_id"}
+
+
+def _turned_away(fields: Mapping[str, Any]) -> bool:
+    """Say whether a proxy or firewall let nothing through to AWS, so that the host did not talk to it.
+
+    A signature still tells whose credentials the host has in use, wherever it got to.
+    """
+    return "signing_key_id" not in fields and (
+        fields.get("reply_by") == "proxy" or fields.get("action") in ("deny", "reset")
+    )
 
 
 def served_victims(
