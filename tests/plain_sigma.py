@@ -123,7 +123,10 @@ def equals(kind: Kind, value: Any, wanted: SigmaString) -> bool:
     pattern = glob_of(wanted)
     if kind in (Kind.ADDRESS, Kind.HOST):
         pattern = (address.parse(pattern) if "*" not in pattern else None) or pattern
-    return fnmatch.fnmatchcase(as_text(kind, value), pattern)
+    found = as_text(kind, value)
+    if kind is Kind.NAME:  # a final dot says nothing
+        found, pattern = found.rstrip("."), pattern.removesuffix(".") if pattern[-2:] != "*." else pattern
+    return fnmatch.fnmatchcase(found, pattern)
 
 
 def compare(found: Any, wanted: SigmaCompareExpression) -> bool:

@@ -27,7 +27,7 @@ WORDS = (
     "[z]", "it's", '"q"', "é", "É", "ß", "-out", "/out", "–out", " - ", " ", "line\nfeed", "80", "404", "0x1f",
     "true", "null", "^$", "(a|b)", "{1}", "#c", ": ", "latest", "Meta-Data", "€", "%imds%", "~",
 )  # fmt: skip
-TEXTS = ("user_agent", "uri_query", "process", "method", "tls_sni", "payload", "role", "req_header")
+TEXTS = ("user_agent", "uri_query", "process", "method", "signature", "payload", "role", "req_header")
 INTS = ("dst_port", "status", "ttl", "vlan", "resp_bytes")
 ADDRESSES = ("src_ip", "dst_ip")
 KINDS = {

@@ -51,7 +51,7 @@ SLOW = [
     ("aql", "flows", "suppressions", "imds-answered"),
 ]
 """One rule where evaluators see events one by one, or try every reading on a database."""
-TEXTS = (Kind.TEXT, Kind.ADDRESS, Kind.MAC, Kind.HOST, Kind.URL, Kind.PATH)
+TEXTS = (Kind.TEXT, Kind.NAME, Kind.ADDRESS, Kind.MAC, Kind.HOST, Kind.URL, Kind.PATH)
 
 
 @pytest.fixture(scope="module")

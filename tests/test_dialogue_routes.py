@@ -329,7 +329,8 @@ def signed(key: str, client: str = VICTIM, host: str = "s3.corp.example") -> Tal
 
 @pytest.mark.parametrize("piece", [1448, 1])
 @pytest.mark.parametrize(
-    "name", ["sts.amazonaws.com", "ec2.cn-north-1.amazonaws.com.cn", "s3.us-east-1.api.aws"]
+    "name",
+    ["sts.amazonaws.com", "sts.amazonaws.com.", "ec2.cn-north-1.amazonaws.com.cn", "s3.us-east-1.api.aws"],
 )
 def test_contact_with_aws_after_credentials_is_use(name: str, piece: int) -> None:
     found = finding_of(after(asked(Talk()), tls(name, piece=piece)))
@@ -350,10 +351,12 @@ def test_the_step_of_use_is_known_in_one_pass() -> None:
     assert [str(one.get("step")) for one in events if "tls_sni" in one] == ["None", "use"]
 
 
-def test_a_tunnel_to_aws_is_use() -> None:
+@pytest.mark.parametrize("name", ["sts.amazonaws.com", "sts.amazonaws.com."])
+@pytest.mark.parametrize("hello", ["sts.amazonaws.com", "sts.amazonaws.com."])
+def test_a_tunnel_to_aws_is_use(name: str, hello: str) -> None:
     proxy = Talk(server="10.0.1.20", sport=41003, dport=3128).handshake()
-    proxy.ask(request("CONNECT", "sts.amazonaws.com:443", host="sts.amazonaws.com:443"), OPENED)
-    proxy.ask(client_hello("sts.amazonaws.com"), b"\x16\x03\x03\x00\x02\x02\x00").close()
+    proxy.ask(request("CONNECT", f"{name}:443", host=f"{name}:443"), OPENED)
+    proxy.ask(client_hello(hello), b"\x16\x03\x03\x00\x02\x02\x00").close()
     found = finding_of(after(asked(Talk()), proxy))
     assert (found.stage, found.rules["imds-credentials-used"]) == ("credentials-used", 1)
 

@@ -21,10 +21,12 @@ import yaml
 from imdswatch.errors import SiteError
 from imdswatch.event import FIELDS, complete
 from imdswatch.finding import STAGE_RANK, Finding
-from imdswatch.rule import load_rules
+from imdswatch.rule import load_rules, parse_rule
 from imdswatch.scan.aggregate import Incidents
+from imdswatch.scan.hints import Hints
 from imdswatch.scan.judging import FirstLook, Window
 from imdswatch.scan.predicate import compile_rules
+from imdswatch.scan.prefilter import build
 from imdswatch.scan.run import Options, Scan
 from imdswatch.schema import Schemas, load_schemas
 from imdswatch.site import Site, parse_site
@@ -147,12 +149,18 @@ def random_event(rng: Random, speller: Speller) -> dict[str, Any]:
         "reply_by": ["proxy"],
         "action": ["allow", "deny", "reset"],
         "answered": [True, False],
-        "dns_query": [rng.choice(NAMES), "example.com"],
+        "dns_query": [rng.choice(NAMES) + rng.choice(("", ".")), "example.com", "instance-data.", "."],
         "dns_answer": [(V4,), ("10.9.9.9", V6), ("10.9.9.9",), ("2852039166",)],
         "access_key_id": ["ASIAIOSFODNN7EXAMPLE"],
         "account_id": ["123456789012", "210987654321"],
         "response_code": ["Success", "success", "AssumeRoleUnauthorizedAccess"],
-        "tls_sni": ["sts.amazonaws.com", "sts.eu-west-1.amazonaws.com", "amazonaws.com.evil.example"],
+        "tls_sni": [
+            "sts.amazonaws.com",
+            "STS.amazonaws.com.",
+            "amazonaws.com.",
+            "sts.eu-west-1.amazonaws.com",
+            "amazonaws.com.evil.example",
+        ],
         "vlan": [(210,)],
     }
     rate = rng.choice((0.15, 0.3, 0.6))
@@ -217,6 +225,29 @@ def test_the_site_agrees_on_every_event_of_the_pack() -> None:
                     fields,
                     text,
                 )
+
+
+@pytest.mark.parametrize(
+    ("field", "test", "value"),
+    [
+        ("tls_sni", "sts.amazonaws.com", "sts.amazonaws.com."),
+        ("tls_sni", "sts.amazonaws.com.", "sts.amazonaws.com"),
+        ("dns_query", "sts.amazonaws.com.", "STS.Amazonaws.com."),
+        ("tls_sni", "'*.amazonaws.com'", "sts.amazonaws.com."),
+        ("dns_query", "'*.amazonaws.com.'", "sts.amazonaws.com"),
+        ("dns_query", "'sts.*.com'", "sts.amazonaws.com."),
+        ("host", "sts.amazonaws.com", "sts.amazonaws.com."),
+        ("host", "'*.amazonaws.com'", "sts.amazonaws.com.:443"),
+    ],
+)
+def test_a_final_dot_of_a_name_says_nothing(field: str, test: str, value: str) -> None:
+    text = f"title: x\nlogsource: {{category: dns}}\ndetection: {{s: {{{field}: {test}}}, condition: s}}\n"
+    rule = parse_rule("x", text, "x.yml")
+    assert rule is not None
+    assert compile_rules([rule], {})({field: value}) == [0]
+    assert compile_rules([rule], {})({field: value.replace(".com", ".com.evil")}) == []
+    prefilter = build([("x", rule.condition)], Hints(load_schemas()))
+    assert prefilter.touches(json.dumps({"x": value}).encode())
 
 
 def test_the_plain_interpreter_knows_the_cases() -> None:

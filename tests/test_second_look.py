@@ -53,6 +53,31 @@ def test_each_gives_a_finding_for_every_use(tmp_path: Path) -> None:
     assert stages == ["credentials-used", "credentials-used", "credentials-served"]
 
 
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"server_name": "sts.amazonaws.com."},
+        {"server_name": "STS.AMAZONAWS.COM."},
+        {
+            "trans_depth": 1,
+            "method": "CONNECT",
+            "host": "sts.amazonaws.com.:443",
+            "uri": "sts.amazonaws.com.:443",
+        },
+        {"trans_depth": 1, "method": "GET", "host": "s3.amazonaws.com.", "uri": "/bucket"},
+    ],
+)
+def test_a_name_with_a_final_dot_is_the_same_name(record: dict[str, object], tmp_path: Path) -> None:
+    used = _used(1e9 + 60, "10.0.0.5") | record
+    if "method" in record:
+        used = {
+            key: used[key] for key in used if key not in ("version", "resumed", "server_name", "established")
+        }
+        used["request_body_len"] = 0
+    (finding,) = _scan(_write(tmp_path / "log", _served(1e9, "10.0.0.5"), used))
+    assert (finding.stage, finding.rules["imds-credentials-used"]) == ("credentials-used", 1)
+
+
 def test_a_victim_served_twice_may_use_either(tmp_path: Path) -> None:
     late = 1e9 + 10 * 3600
     log = _write(

@@ -23,6 +23,7 @@ class Kind(Enum):
     ADDRESS = "IP address, in any spelling"
     MAC = "MAC address, in any spelling"
     HOST = "host name, or an address in any spelling a URL may carry; a port is not compared"
+    NAME = "name in DNS, without case and final dot"
     URL = "URL: path decoded and resolved, without case"
     PATH = "path: decoded and resolved, without case"
     INT = "number"
@@ -73,9 +74,9 @@ FIELDS: dict[str, Field] = {
         Kind.TEXT,
         "what the body was seen to be: credentials, roles, token … or `other`; absent if nobody saw it whole",
     ),
-    "dns_query": Field(Kind.TEXT, "name asked"),
+    "dns_query": Field(Kind.NAME, "name asked"),
     "dns_answer": Field(Kind.HOST, "addresses or names answered", many=True),
-    "tls_sni": Field(Kind.TEXT, "TLS server name"),
+    "tls_sni": Field(Kind.NAME, "TLS server name"),
     "arp_opcode": Field(Kind.TEXT, "request or reply; source is the sender, destination the target"),
     "nd_target": Field(Kind.ADDRESS, "target of an IPv6 neighbour advertisement"),
     "offered_route": Field(
@@ -113,6 +114,8 @@ ENDPOINT_LABEL = "instance-data"
 _NO_CARD = "00:00:00:00:00:00"
 """What stands for a MAC address where there is none: on loopback, in an ARP request, in flow records."""
 _NO_ANSWER_STATUS = frozenset({407, 502, 503, 504})
+_NO_REPLY_STATES = frozenset({"S0", "REJ", "RSTOS0", "SH"})
+"""Zeek's words for a connection whose responder said nothing, or refused (Conn::Info, conn_state)."""
 _V4_HEADERS, _V6_HEADERS = 60, 80  # bytes: IP header 20/40, TCP header with options at most 40 (RFC 9293 3.1)
 
 
@@ -195,7 +198,8 @@ def derive_answered(fields: Mapping[str, Any]) -> bool | None:
         and octets != 0
         and (packets is None or octets is None)
     ):
-        return None  # bytes without packets, or packets without bytes: they may be headers alone
+        # Bytes without packets, or packets without bytes: they may be headers alone.
+        return False if get("conn_state") in _NO_REPLY_STATES else None
     return False
 
 

@@ -245,7 +245,7 @@ class Connections:
         if talk.sni is not None:
             return
         talk.sni = name
-        if talk.endpoint or name == talk.connected:
+        if talk.endpoint or name.rstrip(".") == talk.connected:
             return  # the connection's own event, or that of the CONNECT, says the same
         begun = talk.hello.packet or packet
         fields = talk.ends() | moment(begun) | {"tls_sni": name}
@@ -292,7 +292,7 @@ class Connections:
         elif request is not None:
             fields |= talk.unanswered(exchange, following)
         if request is not None and request.method == "CONNECT":
-            talk.connected = (request.host or "").rpartition(":")[0].lower()
+            talk.connected = (request.host or "").rpartition(":")[0].rstrip(".").lower()
             fields.pop("resp_bytes", None)
             fields.pop("answered", None)
         number = begun.frame.number

@@ -12,7 +12,7 @@ How spelling is covered, by kind of field:
   a plain address: the engine is quickest on words, and these few are rarer than what a whole expression would spare.
 - URL, PATH: a slash as `/`, `\\/`, `%2f`, `%252f`, `\\u002f`, repeated, with `.` segments between. Backslashes may be
   many: a record inside a text inside a record (Docker, journald, Filebeat) has its escapes escaped.
-- TEXT: the longest run of characters that no log format escapes.
+- TEXT, NAME: the longest run of characters that no log format escapes; of a name without its final dot.
 
 Rare spellings would make every pattern large, so they have patterns of their own (`hatches`), each of which sends the
 record to the parser whatever it is about: a percent-, \\u- or \\x-encoded letter or digit (nobody needs to encode
@@ -189,6 +189,8 @@ def _text(kind: Kind, literals: list[str], *, whole: bool) -> Needed:
         return _path(kind, literals)
     if kind is Kind.TEXT:
         return _runs(literals)
+    if kind is Kind.NAME:
+        return _runs([text.rstrip(".") for text in literals])
     return None
 
 
@@ -255,13 +257,12 @@ def _address_like(text: str) -> bool:
 
 
 def _regex(kind: Kind, pattern: str, flags: int) -> Needed:
-    if kind in (Kind.TEXT, Kind.URL, Kind.PATH):
+    text = kind in (Kind.TEXT, Kind.NAME)
+    if text or kind in (Kind.URL, Kind.PATH):
         lead = pattern.removeprefix("^").removeprefix(
             "/"
         )  # what stands before the first segment adds nothing
-        done = translate(
-            pattern if kind is Kind.TEXT else lead, flags, None if kind is Kind.TEXT else SEPARATOR
-        )
+        done = translate(pattern if text else lead, flags, None if text else SEPARATOR)
         spans = kind is Kind.URL and _spans_columns(pattern)
         if done and not spans and min(weight for _, weight in done) >= _MIN_RUN:
             return tuple(Pattern(*one) for one in done)

@@ -12,6 +12,7 @@ Comparison by kind of field:
 - URL, PATH: decoded, slashes collapsed, dot segments resolved, without case (`imdswatch.urlpath`); a rule value that
   itself contains `%`, `//` or `/.`, and any `cased` value, compares to the text as logged.
 - TEXT: without case unless `cased`; `re` as written.
+- NAME: likewise, and a final dot says nothing (`imdswatch.scan.names`).
 - fields with several values: any of them.
 
 Longer than most: every kind of test on every kind of field is compiled here and nowhere else.
@@ -49,6 +50,7 @@ from imdswatch.rule import (
     TimePart,
     Wild,
 )
+from imdswatch.scan.names import dotted_or_not, with_and_without_dot
 
 Judge = Callable[[Mapping[str, Any]], list[int]]
 """Completed canonical fields in; indices of the matching rules out, ascending."""
@@ -237,12 +239,14 @@ def _joinable(match: Match) -> bool:
     kind = FIELDS[match.field].kind if match.field else None
     if not isinstance(match.test, Text) or match.test.cased or _is_spelled(match.test.parts):
         return False
-    return kind in (Kind.URL, Kind.PATH, Kind.TEXT)
+    return kind in (Kind.URL, Kind.PATH, Kind.TEXT, Kind.NAME)
 
 
 def any_text_check(kind: Kind, tests: Sequence[Text]) -> Check:
     """Return one check that holds where any of these caseless texts matches the value of a field."""
     subject, check = _subject(kind, cased=False, spelled=False), folded_check(tests)
+    if kind is Kind.NAME:
+        check = dotted_or_not(folded_check(with_and_without_dot(tests)))
 
     def holds(value: Any) -> bool:
         return check(subject(value))
@@ -363,6 +367,10 @@ def reference_check(test: FieldRef) -> Callable[[Any, Any], bool]:
 def value_check(kind: Kind, test: Test) -> Check:
     """Return the check of one present value of a field of this kind."""
     match test:
+        case Text() | Regex() if kind is Kind.NAME:
+            tests = with_and_without_dot([test]) if isinstance(test, Text) else [test]
+            checks = [value_check(Kind.TEXT, one) for one in tests]
+            return dotted_or_not(lambda name: any(check(name) for check in checks))
         case Text():
             return _text_check(kind, test)
         case Regex(pattern, flags):

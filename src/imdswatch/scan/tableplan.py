@@ -8,7 +8,7 @@ predicate. Site and suppression have no part in it: what they mute is counted, n
 - ADDRESS: an address as text contains its own spelling, or that of the IPv6 forms that mean the same.
 - HOST: those, and the decimal, hex and octal forms, as patterns.
 - URL, PATH: every segment of the rule's text, without case, each character as it is or percent-encoded.
-- TEXT: every run of ASCII characters of the rule's text.
+- TEXT, NAME: every run of ASCII characters of the rule's text; of a name without its final dot.
 - what a schema computes (a map, base64, a difference of two numbers): the column has a value.
 
 Pure. Longer than most: every kind of test on every kind of field has its question here and nowhere else.
@@ -305,12 +305,15 @@ def _asked_of(name: str, test: Test, url: bool = False) -> Callable[[Column], As
             if found is not None:
                 return _host(found, url) if kind is Kind.HOST else _address(found)
             return _texts(parts) if kind is Kind.HOST else Has
+        case Text(parts) if kind is Kind.NAME:
+            return _texts([part.rstrip(".") if isinstance(part, str) else part for part in parts])
         case Text(parts) if kind is Kind.TEXT or (kind is Kind.HOST and not _may_be_address(parts)):
             return _texts(parts)
         case Cidr(network) if kind is Kind.ADDRESS:
             return _network(network)
-        case Regex(pattern) if kind in (Kind.TEXT, Kind.PATH, Kind.URL):
-            literal = max(required_literals(pattern), key=len, default="") if kind is Kind.TEXT else ""
+        case Regex(pattern) if kind in (Kind.TEXT, Kind.NAME, Kind.PATH, Kind.URL):
+            text = kind in (Kind.TEXT, Kind.NAME)
+            literal = max(required_literals(pattern), key=len, default="") if text else ""
             return _texts((literal,)) if len(literal) > 2 else Has
     return Has
 
