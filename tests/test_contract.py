@@ -238,3 +238,28 @@ def test_a_defender_record_is_known_by_the_name_of_its_device_too(tmp_path: Path
 )
 def test_a_duration_is_written_as_people_do(text: str, seconds: float) -> None:
     assert Duration().convert(text, None, None) == seconds
+
+
+_ROLE = "/latest/meta-data/iam/security-credentials/role"
+_EMPTY = {
+    "nginx": '10.0.1.5 - - [22/Nov/2026:01:00:00 +0000] "GET {role} HTTP/1.1" 200 {size} "-" "Boto3/1.44.5"',
+    "umbrella": '"2026-11-22 01:00:00","build-01","10.0.1.5","203.0.113.1","169.254.169.254","text/plain","ALLOWED",'
+    '"http://169.254.169.254{role}","","Boto3/1.34.46","200","230","1610","{size}","","Uncategorized"',
+    "suricata": '{{"timestamp":"2026-11-22T01:00:00.000000+0000","event_type":"http","src_ip":"10.0.1.5",'
+    '"dest_ip":"169.254.169.254","http":{{"hostname":"169.254.169.254","url":"{role}","http_method":"GET",'
+    '"http_user_agent":"Boto3/1","status":200,"length":{size}}}}}',
+    "zeek": '{{"ts":1763773200.5,"id.orig_h":"10.0.1.5","id.resp_h":"169.254.169.254","method":"GET","uri":"{role}",'
+    '"status_code":200,"response_body_len":{size}}}',
+}
+
+
+@pytest.mark.parametrize("kind", _EMPTY)
+def test_a_success_without_a_body_served_no_credentials(tmp_path: Path, kind: str) -> None:
+    """It is an answer all the same. Where the size counts headers too, or is not logged, a success may have served."""
+    lines = [_EMPTY[kind].format(role=_ROLE, size=size) for size in (0, 1250)]
+    assert _stages(_scan(tmp_path, *lines)) == ["answered", "credentials-served"]
+
+
+def test_a_size_that_counts_headers_says_nothing_of_the_body(tmp_path: Path) -> None:
+    squid = f"1795309331.250 12 10.0.1.5 TCP_MISS/200 0 GET http://169.254.169.254{_ROLE} - HIER_DIRECT/169.254.169.254 -"
+    assert _stages(_scan(tmp_path, squid)) == ["credentials-served"]
