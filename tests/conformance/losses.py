@@ -126,6 +126,11 @@ def _many_packets(fields: dict[str, Any]) -> dict[str, Any]:
     return _without(fields, "resp_packets") if packets > 16 and octets <= 2 * packets * 80 else fields
 
 
+def _service_as_originator(fields: dict[str, Any]) -> dict[str, Any]:
+    turned = fields.get("src_ip") in address.ENDPOINTS and fields.get("src_port") in (53, 80)
+    return _without(fields, "resp_bytes", "resp_packets", "resp_ip_bytes") if turned else fields
+
+
 BLIND: Mapping[str, Blind] = {
     "url without host": _url_without_host,
     "reset": _reset,
@@ -136,5 +141,6 @@ BLIND: Mapping[str, Blind] = {
     "many packets": _many_packets,
     "translated to IPv6": _translated_to_ipv6,
     "one VLAN": _one_vlan,
+    "service as originator": _service_as_originator,
 }
 """Name of a blind spot → what it leaves of the fields, or what it takes them for."""
