@@ -347,7 +347,16 @@ def test_the_maker_of_the_responder_is_named() -> None:
 
 def test_the_vlan_is_told() -> None:
     talk = Talk(vlans=((0x88A8, 100), (0x8100, 42)))
-    assert finding_of(dialogue(talk).frames()).victim["vlan"] == [42, 100]
+    assert finding_of(dialogue(talk).frames()).victim["vlan"] == [100, 42], "outer first"
+
+
+@pytest.mark.parametrize("vlan", [100, 42])
+def test_either_tag_of_two_suppresses(vlan: int) -> None:
+    talk = Talk(vlans=((0x88A8, 100), (0x8100, 42))).handshake()
+    site = f'[[suppress]]\nname = "lab"\nreason = "x"\nvlans = [{vlan}]\n'
+    finding = finding_of(talk.frames(), site)
+    assert finding.suppressed_by == "lab"
+    assert finding.victim["vlan"] == [100, 42]
 
 
 def test_the_client_is_told_by_how_it_asks() -> None:

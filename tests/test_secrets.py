@@ -377,3 +377,21 @@ def test_errors_are_harmless_too(tmp_path: Path) -> None:
         assert "\x1b" not in done.out + done.err
         assert "\u202e" not in done.out + done.err
     assert visible(name) == "\\x1b[31m\\u202e\\nno such"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "X-aws-ec2-metadata-token: [redacted] GET",
+        "/x?token=[redacted]&a=b",
+        "Authorization: [redacted]",
+        "authorization_token: hunter22hunter22",
+        "token=hunter22hunter22 then token=[redacted]",
+    ],
+)
+def test_what_was_cut_before_is_not_cut_again(text: str) -> None:
+    once = redact(text)
+    assert "hunter" not in once
+    assert "]]" not in once
+    assert redact(once) == once
+    assert redact("token=[redacted4hunter22") == "token=[redacted]", "only the whole mark counts"

@@ -109,7 +109,7 @@ class _Incident:
         self._lead: tuple[Order, Finding] | None = None
         self._best: dict[str, tuple[Order, Any]] = {}
         self._victim: dict[str, tuple[Order, Any]] = {}
-        self._vlans: set[Any] = set()
+        self._tags: set[tuple[Any, ...]] = set()
         self._account: tuple[tuple[bool, Order], Mapping[str, Any]] | None = None
         self._claims: dict[str, set[str]] = {}
         self._forged = False
@@ -133,7 +133,7 @@ class _Incident:
             _keep(self._best, name, order, getattr(finding, name))
         for name, value in finding.victim.items():
             _keep(self._victim, name, order, value)
-        self._vlans |= set(_listed(finding.victim.get("vlan")))
+        self._tags.add(tuple(_listed(finding.victim.get("vlan"))))
         self._unite_accounts(order, finding.account)
         for responder in (finding.responder, *finding.responders):
             if responder:
@@ -184,8 +184,11 @@ class _Incident:
         lead = self._lead[1]
         best = {name: value for name, (_, value) in self._best.items()}
         victim = {name: value for name, (_, value) in self._victim.items()}
-        if self._vlans:
-            victim["vlan"] = sorted(self._vlans, key=lambda vlan: (str(type(vlan)), vlan))
+        if any(self._tags):  # outer first, as each finding has them
+            stacks = sorted(
+                self._tags, key=lambda tags: (-len(tags), [(str(type(tag)), tag) for tag in tags])
+            )
+            victim["vlan"] = list(dict.fromkeys(tag for stack in stacks for tag in stack))
         responder: Mapping[str, Any] = best.get("responder", {})
         led_by = {_packed(one) for one in lead.responders}
         named = [responder, *lead.responders]

@@ -129,16 +129,19 @@ def _present(**values: Any) -> dict[str, object]:
 
 
 def _victim(victim: str, seen: Sequence[Fields]) -> dict[str, object]:
-    vlans: set[int] = set()
+    stacks: set[tuple[int, ...]] = set()
     mac: str | None = None
     for fields in seen:
-        vlans.update(fields.get("vlan") or ())
+        stacks.add(fields.get("vlan") or ())
         mac = mac or victim_mac(fields)
+    # Outer tag first, as the frame has them; a record that shows all tags says more than one that shows some.
+    ordered = sorted(stacks, key=lambda tags: (-len(tags), tags)) if len(stacks) > 1 else stacks
+    vlans = list(dict.fromkeys(vlan for stack in ordered for vlan in stack))
     own: dict[str, object] = {"ip": victim} if address.parse(victim) else {}  # no address is a secret
     return own | _present(
         mac=mac,
         port=_first([fields for fields in seen if fields.get("src_ip") == victim], "src_port"),
-        vlan=sorted(vlans) if vlans else None,
+        vlan=vlans,
         host=_first(seen, "src_host"),
         process=_first(seen, "process"),
         user_agent=_first(seen, "user_agent"),
