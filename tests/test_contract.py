@@ -261,5 +261,6 @@ def test_a_success_without_a_body_served_no_credentials(tmp_path: Path, kind: st
 
 
 def test_a_size_that_counts_headers_says_nothing_of_the_body(tmp_path: Path) -> None:
-    squid = f"1795309331.250 12 10.0.1.5 TCP_MISS/200 0 GET http://169.254.169.254{_ROLE} - HIER_DIRECT/169.254.169.254 -"
+    asked = f"GET http://169.254.169.254{_ROLE}"
+    squid = f"1795309331.250 12 10.0.1.5 TCP_MISS/200 0 {asked} - HIER_DIRECT/169.254.169.254 -"
     assert _stages(_scan(tmp_path, squid)) == ["credentials-served"]
