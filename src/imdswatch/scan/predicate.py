@@ -23,7 +23,6 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
@@ -50,6 +49,7 @@ from imdswatch.rule import (
     TimePart,
     Wild,
 )
+from imdswatch.scan.dateparts import time_part
 from imdswatch.scan.names import dotted_or_not, with_and_without_dot
 
 Judge = Callable[[Mapping[str, Any]], list[int]]
@@ -399,7 +399,7 @@ def value_check(kind: Kind, test: Test) -> Check:
         case Exists(flag):
             return lambda value: flag
         case TimePart(part, wanted):
-            return lambda value: _time_part(value, part) == wanted
+            return lambda value: time_part(value, part) == wanted
         case FieldRef() | Placeholder():
             raise AssertionError("these need more than one value")
     raise AssertionError(test)
@@ -411,17 +411,6 @@ def _as_number(value: Any) -> float | None:
     if isinstance(value, int | float):
         return value
     return float(value) if isinstance(value, str) and _DECIMAL.fullmatch(value) else None
-
-
-def _time_part(value: Any, part: str) -> int | None:
-    try:
-        moment = datetime.fromtimestamp(value, UTC)
-    except (TypeError, ValueError, OverflowError, OSError):
-        return None
-    if part == "week":
-        return moment.isocalendar().week
-    found: int = getattr(moment, part)
-    return found
 
 
 def _subject(kind: Kind, cased: bool, spelled: bool) -> Callable[[Any], str]:
