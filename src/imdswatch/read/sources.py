@@ -189,6 +189,8 @@ def _folder(
             yield Skipped(display(entry), "", "is a directory loop: it leads back to a folder it lies in")
             continue
         ancestors.add(identity)
+        if os.path.basename(entry) == _LISTS_OF_ICEBERG:
+            yield from _iceberg(entry)
         yield from tables.entered(entry)
         stack.append((identity, _listing(entry)))
 
@@ -207,7 +209,7 @@ class _Tables:
             self._around.append((folder, manifest))
             return manifest.skipped
         self._around.append(self._around[-1] if self._around else None)
-        return _iceberg(folder)
+        return ()
 
     def left(self) -> None:
         """Note that the folder has been walked."""
@@ -219,18 +221,16 @@ class _Tables:
         return around is not None and around[1].dropped(os.path.relpath(path, around[0]))
 
 
-def _iceberg(folder: str) -> tuple[Skipped, ...]:
+def _iceberg(lists: str) -> Iterator[Skipped]:
     """Tell of an Iceberg table: which files are its newest snapshot stands in Avro, which is not read."""
-    lists = os.path.join(folder, _LISTS_OF_ICEBERG)
     try:
         with os.scandir(lists) as found:
             named = any(_VERSION_OF_ICEBERG.fullmatch(entry.name) for entry in found)
     except OSError:
-        return ()  # there is none, or the walk tells why it cannot be listed
-    reason = (
-        "is of an Iceberg table, whose lists are not followed: all its data files are read, deleted rows too"
-    )
-    return (Skipped(display(lists), "", reason),) if named else ()
+        return  # the walk tells why it cannot be listed
+    if named:
+        reason = "is of an Iceberg table, whose lists are not followed: all its data files are read, deleted rows too"
+        yield Skipped(display(lists), "", reason)
 
 
 def _why_entry(path: str, error: OSError) -> str:
