@@ -16,6 +16,7 @@ import pytest
 from imdswatch.finding import Skipped
 from imdswatch.read.sources import Ignored, Source, walk
 from imdswatch.read.streams import Stream, open_streams
+from patience import LONG
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +27,7 @@ def _no_blocking() -> Iterator[None]:
         raise TimeoutError("blocked")
 
     before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(30)
+    signal.alarm(int(LONG))
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
