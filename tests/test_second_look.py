@@ -106,6 +106,7 @@ def test_use_belongs_to_what_was_served_last(tmp_path: Path) -> None:
     ("result", "hierarchy", "stage"),
     [
         ("TCP_TUNNEL/200 5120", "HIER_DIRECT/198.51.100.7", "credentials-used"),
+        ("TCP_TUNNEL/200 9", "HIER_DIRECT/198.51.100.7", "credentials-used"),
         ("TCP_DENIED/403 3900", "HIER_NONE/-", "credentials-served"),
         ("TCP_DENIED/407 3900", "HIER_NONE/-", "credentials-served"),
     ],

@@ -132,7 +132,7 @@ def _victim(victim: str, seen: Sequence[Fields]) -> dict[str, object]:
     stacks: set[tuple[int, ...]] = set()
     mac: str | None = None
     for fields in seen:
-        stacks.add(fields.get("vlan") or ())
+        stacks.add(tuple(fields.get("vlan") or ()))  # a list, where an incident was kept as JSON
         mac = mac or victim_mac(fields)
     # Outer tag first, as the frame has them; a record that shows all tags says more than one that shows some.
     ordered = sorted(stacks, key=lambda tags: (-len(tags), tags)) if len(stacks) > 1 else stacks

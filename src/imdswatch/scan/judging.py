@@ -176,11 +176,15 @@ class SecondLook:
 def _turned_away(fields: Mapping[str, Any]) -> bool:
     """Say whether a proxy or firewall let nothing through to AWS, so that the host did not talk to it.
 
-    A signature still tells whose credentials the host has in use, wherever it got to.
+    A signature still tells whose credentials the host has in use, wherever it got to. The reply to CONNECT is always
+    the proxy's own; a success says that the tunnel stands (RFC 9110 9.3.6).
     """
-    return "signing_key_id" not in fields and (
-        fields.get("reply_by") == "proxy" or fields.get("action") in ("deny", "reset")
-    )
+    if "signing_key_id" in fields:
+        return False
+    if fields.get("action") in ("deny", "reset"):
+        return True
+    tunnel = fields.get("method") == "CONNECT" and 200 <= (fields.get("status") or 0) < 300
+    return fields.get("reply_by") == "proxy" and not tunnel
 
 
 def served_victims(
