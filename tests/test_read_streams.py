@@ -21,15 +21,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imdswatch.finding import Skipped
-from imdswatch.read.content import recognise
+from imdswatch.read.content import COMPRESSED, recognise
 from imdswatch.read.sources import Ignored, Source, walk
 from imdswatch.read.streams import Stream, open_streams
+from imdswatch.read.unpack import UNPACKERS
 from packed_streams import LOG, PACKERS, read, tar, zipped, zstd
 
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "f"
+
+
+def test_what_counts_as_compressed_can_be_unpacked() -> None:
+    assert UNPACKERS.keys() == COMPRESSED
 
 
 @pytest.mark.parametrize("how", PACKERS)

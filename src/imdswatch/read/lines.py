@@ -32,9 +32,8 @@ _LONGEST_TEXT = 1 << 16  # a line of text layouts: what a datagram can hold
 # one; web servers and proxies cut URL and headers below it.
 _LONGEST_FORMAT = 1 << 14
 _MOST_KEY_SETS = 4096
-_OFTEN = (
-    500  # objects of one set of keys, after which a function of their own pays for the time it takes to make
-)
+_OFTEN = 500
+"""Objects of one set of keys, after which a function of their own pays for the time it takes to make."""
 _DEEPEST_ENVELOPE = 4
 _DIRECTIVE = re.compile(r"#[A-Za-z_]+(?:[\t :]|\Z)")
 

@@ -73,18 +73,16 @@ class Pcap:
         size_of = struct.Struct(f"{self._order}8xI").unpack_from
         with memoryview(octets)[: end - header + 12] as view:  # no size is read of a header that is cut
             try:
-                while (
-                    True
-                ):  # the one loop that runs for every packet: nothing in it that can be done for all at once
+                # The one loop that runs for every packet: nothing in it that can be done for all at once.
+                while True:
                     (size,) = size_of(view, at)
                     at += header
                     note(at)
                     at += size
             except struct.error:
                 pass
-        places = np.frombuffer(
-            struct.pack(f"={len(starts)}q", *starts), np.int64
-        )  # half as long as np.array takes
+        # Packed first, which takes half as long as np.array of a list.
+        places = np.frombuffer(struct.pack(f"={len(starts)}q", *starts), np.int64)
         sizes = np.diff(places, append=at + header) - header
         if sizes.min() > 0 and sizes.max() <= LONGEST:
             return at, places

@@ -118,9 +118,8 @@ class _Program:
         self.paths: set[str] = set()  # of those, the ones of which the normal form is asked for
         self.bound: dict[str, Any] = {}
         self.memo: dict[Match | tuple[Match, ...], int] = {}
-        self.calls: dict[
-            str, tuple[str, str]
-        ] = {}  # of a test: its source where it is remembered, and where not
+        # Of a test: its source where it is remembered, and where not.
+        self.calls: dict[str, tuple[str, str]] = {}
 
     def expression(self, node: Node) -> str:
         match node:
